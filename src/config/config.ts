@@ -1,0 +1,57 @@
+import type { Secret } from "./secret.ts";
+
+/**
+ * The resolved configuration: plain data, every default filled in, every bound checked, frozen. Sizes are bytes, times are
+ * milliseconds. `config.toml` documents each key; the key of a field is its name in snake case without the unit.
+ */
+export interface Config {
+  /** `system.path`, absolute: the directory for local data. */
+  readonly path: string;
+  /** `system.shards`: shards over which partitions of new topics are spread, 1 … 10,000. */
+  readonly shards: number;
+  readonly storage: StorageConfig;
+  readonly flush: FlushConfig;
+  readonly batch: { readonly maxBytes: number };
+  readonly cache: { readonly tailSizeBytes: number; readonly sizeBytes: number };
+}
+
+export interface StorageConfig {
+  /** Where the logs live: "memory" (demo and bench only), "fs" (a directory under `path`), "object" (an S3-compatible bucket). */
+  readonly kind: "memory" | "fs" | "object";
+  /** Of "object" only bucket and connection keys matter to that kind; part size, ack and deadline hold for every kind. */
+  readonly object: ObjectConfig;
+}
+
+export interface ObjectConfig {
+  readonly service: "s3";
+  /** Never empty where `kind` is "object". */
+  readonly bucket: string;
+  readonly region: string;
+  /** undefined: the endpoint of AWS for `region`. */
+  readonly endpoint: string | undefined;
+  /** Without a slash at either end; may be empty. */
+  readonly prefix: string;
+  /** ≥ 5 MiB: the largest index file, and the size of a part. */
+  readonly multipartPartSizeBytes: number;
+  readonly ackAfterUpload: boolean;
+  readonly credentials: CredentialsConfig | undefined;
+  readonly forcePathStyle: boolean;
+  /** One attempt of one request. */
+  readonly requestTimeoutMs: number;
+  /** One operation with all its attempts. */
+  readonly deadlineMs: number;
+}
+
+export interface CredentialsConfig {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: Secret;
+  readonly sessionToken: Secret | undefined;
+}
+
+export interface FlushConfig {
+  readonly lingerMs: number;
+  readonly maxBytes: number;
+  readonly maxPendingBytes: number;
+  /** How long an append may wait for room below `maxPendingBytes`. */
+  readonly maxWaitMs: number;
+}

@@ -1,0 +1,135 @@
+import type { AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
+import type { StoreMetrics } from "../object-store/metered.ts";
+import type { Compression } from "../record/compression.ts";
+import type { LogRecord, StoredRecord } from "../record/record.ts";
+
+/** A streaming-log engine over one store. Made by `Engine.open`. */
+export interface EngineApi {
+  /** Random id of the store, made when it was first opened for writing. */
+  readonly storeId: string;
+  readonly readOnly: boolean;
+  /** `InvalidArgumentError` for a bad name, a bad number of partitions or a name that is taken. */
+  createTopic(name: string, options: CreateTopicOptions): Promise<TopicDescription>;
+  listTopics(): Promise<readonly TopicDescription[]>;
+  /** `NotFoundError` if there is no such topic. */
+  describeTopic(name: string): Promise<TopicDescription>;
+  /** `NotFoundError` if there is no such topic. Appends to it then fail, here at once, elsewhere within 5 s. */
+  deleteTopic(name: string): Promise<void>;
+  /** `NotFoundError` if there is no such topic. Takes nothing over and reads no index chain. */
+  topic(name: string): Promise<TopicApi>;
+  /** Sends everything pending in every shard and waits for its acks. */
+  flush(): Promise<void>;
+  /** Plain numbers since `open`. */
+  metrics(): EngineMetrics;
+  /**
+   * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Rejects with
+   * the first shard's error if something pending could not be stored (its appends were rejected with that error too).
+   */
+  close(): Promise<void>;
+}
+
+export interface CreateTopicOptions {
+  /** 1 … 100,000. */
+  readonly partitions: number;
+  /** Default "none". */
+  readonly compression?: Compression;
+}
+
+export interface TopicDescription {
+  readonly name: string;
+  readonly id: TopicId;
+  readonly partitions: number;
+  readonly compression: Compression;
+  /** Shard of each partition. */
+  readonly shards: readonly number[];
+  /** ISO 8601. */
+  readonly createdAt: string;
+}
+
+export interface TopicApi {
+  readonly description: TopicDescription;
+  /** `InvalidArgumentError` unless 0 ≤ `number` < partitions. */
+  partition(number: number): PartitionApi;
+  /**
+   * Spreads records over partitions: keyed ones by Kafka's murmur2 of the key, unkeyed ones to one partition that changes with
+   * every flush. Resolves when all are acknowledged, one receipt per partition touched.
+   */
+  append(records: readonly LogRecord[]): Promise<readonly AppendReceipt[]>;
+}
+
+export interface PartitionApi {
+  readonly topic: string;
+  readonly number: number;
+  /**
+   * Appends records, or one encoded RecordBatch v2 whose buffer the engine owns until the ack, at consecutive offsets. Resolves
+   * when they are durable at the level of the topic. An append that fits one batch (`batch.max_bytes`) is stored whole or not
+   * at all; a larger one may be stored in part when it fails with effect "unknown".
+   */
+  append(
+    records: readonly LogRecord[] | EncodedAppend,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<AppendReceipt>;
+  /**
+   * Encoded batches from the one that holds `from` on, up to about `maxBytes` but at least one; empty at the end of the log.
+   * `OffsetOutOfRangeError` outside start … uploaded.
+   */
+  read(options: ReadOptions): Promise<ReadResult>;
+  /** Decoded records from `from` on. Ends at the end of the log as it is found there; with `follow` it waits for more. */
+  records(options: RecordsOptions): AsyncIterable<StoredRecord>;
+  watermarks(): Promise<Watermarks>;
+  inspect(): Promise<PartitionInspection>;
+}
+
+export interface EncodedAppend {
+  readonly encodedBatch: Uint8Array;
+}
+
+export interface ReadOptions {
+  readonly from: number;
+  /** Default 1 MiB. */
+  readonly maxBytes?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface ReadResult {
+  /** One RecordBatch v2 each, checked against CRC and directory; the first may begin below `from`. Read only: shared with the cache. */
+  readonly batches: readonly Uint8Array[];
+  /** Where to go on. */
+  readonly nextOffset: Offset;
+  readonly watermarks: Watermarks;
+}
+
+export interface RecordsOptions {
+  readonly from: number | "earliest" | "latest";
+  readonly follow?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface PartitionInspection {
+  readonly partition: number;
+  readonly shard: number;
+  readonly watermarks: Watermarks;
+  /** Extents of this partition and their bytes. */
+  readonly extents: number;
+  readonly bytes: number;
+  /** Objects that hold them. */
+  readonly objects: number;
+  /** Of the shard: live links, files found (live and void), current epoch, and who holds it. */
+  readonly links: number;
+  readonly nextSeq: number;
+  readonly epoch: number;
+  readonly owner: string;
+}
+
+export interface EngineMetrics {
+  readonly store: StoreMetrics;
+  readonly flushes: number;
+  /** Links committed that carry records. */
+  readonly committedLinks: number;
+  readonly appendedRecords: number;
+  readonly appendedBytes: number;
+  /** Bytes of index files and data objects committed. */
+  readonly storedBytes: number;
+  readonly pendingBytes: number;
+  readonly cache: { readonly tailHits: number; readonly hits: number; readonly misses: number; readonly bytes: number };
+}

@@ -1,0 +1,141 @@
+import { constants } from "node:fs";
+import * as fs from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+/**
+ * The part of a file system that the stores need, injected so that tests can fail any call. Errors are Node's own
+ * (`code` ENOENT, EEXIST, ENOSPC, …): the callers translate them.
+ */
+export interface FileSystem {
+  /** Bytes [start, end) of a file, cut at its end; `sizeBytes` is the size of the whole file. */
+  read(path: string, range?: { readonly start: number; readonly end: number }): Promise<FileContent>;
+  /** Size and modification time; rejects with ENOENT. */
+  stat(path: string): Promise<FileStat>;
+  /** Creates a new file (EEXIST if there is one), writes all of `bytes`, fsyncs, closes. Leaves nothing behind on failure. */
+  writeNew(path: string, bytes: Uint8Array): Promise<void>;
+  /** A second name for the same file; EEXIST if `target` exists: atomic on every POSIX file system. */
+  link(source: string, target: string): Promise<void>;
+  /** Replaces `target`. */
+  rename(source: string, target: string): Promise<void>;
+  /** ENOENT is success. */
+  remove(path: string): Promise<void>;
+  /** Creates the directory and its missing parents, each fsynced into its own parent. */
+  makeDirectory(path: string): Promise<void>;
+  /** Makes names created, renamed or removed in this directory durable. */
+  syncDirectory(path: string): Promise<void>;
+  /** Entries in no particular order; a missing directory is empty. */
+  list(path: string): Promise<readonly DirectoryEntry[]>;
+}
+
+export interface FileContent {
+  readonly bytes: Uint8Array;
+  readonly sizeBytes: number;
+  readonly identity: string;
+}
+
+export interface FileStat {
+  readonly sizeBytes: number;
+  /** Changes whenever the name points at other content: inode, size, mtime and ctime in nanoseconds. */
+  readonly identity: string;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly kind: "file" | "directory" | "other";
+}
+
+export const nodeFileSystem: FileSystem = {
+  async read(path, range) {
+    const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      const stat = await handle.stat({ bigint: true });
+      const sizeBytes = Number(stat.size);
+      const start = Math.min(range?.start ?? 0, sizeBytes);
+      const end = Math.min(range?.end ?? sizeBytes, sizeBytes);
+      const bytes = Buffer.allocUnsafeSlow(Math.max(0, end - start));
+      let filled = 0;
+      while (filled < bytes.length) {
+        const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);
+        // A file that shrank under us: the caller gets what is there and sees that it is short.
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      return { bytes: bytes.subarray(0, filled), sizeBytes, identity: identityOf(stat) };
+    } finally {
+      await handle.close();
+    }
+  },
+
+  async stat(path) {
+    const stat = await fs.lstat(path, { bigint: true });
+    if (!stat.isFile()) throw Object.assign(new Error(`not a file: ${path}`), { code: "ENOENT" });
+    return { sizeBytes: Number(stat.size), identity: identityOf(stat) };
+  },
+
+  async writeNew(path, bytes) {
+    const handle = await fs.open(path, "wx", 0o600);
+    try {
+      // A write may be short without an error when the disk fills; the next one then fails with ENOSPC.
+      for (let written = 0; written < bytes.length;) {
+        const { bytesWritten } = await handle.write(bytes, written, Math.min(bytes.length - written, 256 * 1024));
+        written += bytesWritten;
+      }
+      await handle.sync();
+    } catch (error) {
+      await handle.close();
+      await fs.rm(path, { force: true });
+      throw error;
+    }
+    await handle.close();
+  },
+
+  link: (source, target) => fs.link(source, target),
+  rename: (source, target) => fs.rename(source, target),
+
+  async remove(path) {
+    await fs.rm(path, { force: true });
+  },
+
+  async makeDirectory(path) {
+    const first = await fs.mkdir(path, { recursive: true, mode: 0o700 });
+    if (first === undefined) return;
+    // Every directory made above `path` is a name in its parent, and that name must survive a power cut too.
+    for (let made = path; ; made = dirname(made)) {
+      await nodeFileSystem.syncDirectory(dirname(made));
+      if (made === first || dirname(made) === made) return;
+    }
+  },
+
+  async syncDirectory(path) {
+    const handle = await fs.open(path, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+
+  async list(path) {
+    try {
+      const entries = await fs.readdir(path, { withFileTypes: true });
+      return entries.map((entry) => ({
+        name: entry.name,
+        kind: entry.isFile() ? "file" : entry.isDirectory() ? "directory" : "other",
+      }));
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return [];
+      throw error;
+    }
+  },
+};
+
+function identityOf(stat: { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint }): string {
+  return `${stat.ino.toString(16)}-${stat.size.toString(16)}-${stat.mtimeNs.toString(16)}-${stat.ctimeNs.toString(16)}`;
+}
+
+/** Node's error code, as in "ENOENT". */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+export { join as joinPath };

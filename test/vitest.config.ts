@@ -1,0 +1,10 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/**/*.s3.test.ts", "test/crash/**"],
+    globalSetup: ["test/support/build.ts"],
+    testTimeout: 30_000,
+  },
+});

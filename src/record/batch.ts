@@ -52,17 +52,31 @@ export interface VerifiedBatch {
  * base offsets without gap or overlap from `expected.baseOffset` to `expected.nextOffset`, lengths that add up. Does not decode
  * records. `CorruptionError` names key and position; `UnsupportedVersionError`.
  */
-export function readExtent(
+export function readExtent(bytes: Uint8Array, expected: ExpectedExtent, where: Where): VerifiedBatch[] {
+  return [...walkExtent(bytes, expected, where, expected.baseOffset)];
+}
+
+export interface ExpectedExtent {
+  readonly baseOffset: Offset;
+  readonly nextOffset: Offset;
+  readonly epoch: Epoch;
+}
+
+/**
+ * As `readExtent`, one batch at a time and only those that reach past `from`. The batches before are stepped over by their
+ * headers: a reader that takes an extent piece by piece must not pay for the CRC of the whole extent each time.
+ */
+export function* walkExtent(
   bytes: Uint8Array,
-  expected: { readonly baseOffset: Offset; readonly nextOffset: Offset; readonly epoch: Epoch },
+  expected: ExpectedExtent,
   where: Where,
-): VerifiedBatch[] {
+  from: number,
+): Generator<VerifiedBatch> {
   const problem = problemsAt(where);
-  const batches: VerifiedBatch[] = [];
   let offset = expected.baseOffset;
   let position = 0;
   while (position < bytes.length) {
-    const header = verifyBatch(bytes, position, where);
+    const header = readBatchHeader(bytes, position, where);
     if (header.baseOffset !== offset) {
       throw problem(position, `a batch starts at offset ${header.baseOffset} where ${offset} is due`);
     }
@@ -72,15 +86,17 @@ export function readExtent(
     if (header.nextOffset > expected.nextOffset) {
       throw problem(position, `a batch reaches to offset ${header.nextOffset}, its extent to ${expected.nextOffset}`);
     }
-    batches.push({ header, bytes: bytes.subarray(position, position + header.lengthBytes) });
+    if (header.nextOffset > from) {
+      verifyBatch(bytes, position, where);
+      yield { header, bytes: bytes.subarray(position, position + header.lengthBytes) };
+    }
     offset = header.nextOffset;
     position += header.lengthBytes;
   }
-  if (batches.length === 0) throw problem(0, "an extent without bytes");
+  if (position === 0) throw problem(0, "an extent without bytes");
   if (offset !== expected.nextOffset) {
     throw problem(position, `the batches end at offset ${offset}, their extent at ${expected.nextOffset}`);
   }
-  return batches;
 }
 
 const ENCODED_BATCH: Where = { key: "encodedBatch", position: 0 };

@@ -56,7 +56,9 @@ export class Admission {
     };
     const onAbort = (): void => drop(new AbortedError("append", { cause: signal?.reason }));
     const { clock, maxBytes, maxWaitMs } = this.#options;
-    const timer: ScheduledTask = clock.schedule(maxWaitMs, () => drop(new OverloadedError(this.#bytes, maxBytes, maxWaitMs)));
+    const timer: ScheduledTask = clock.schedule(maxWaitMs, () =>
+      drop(new OverloadedError(this.#bytes, maxBytes, maxWaitMs)),
+    );
     const waiting: Waiting = {
       bytes,
       granted,

@@ -66,7 +66,12 @@ export class ObjectCache {
   }
 
   metrics(): CacheMetrics {
-    return { tailHits: this.#tailHits, hits: this.#hits, misses: this.#misses, bytes: this.#tailBytes + this.#cacheBytes };
+    return {
+      tailHits: this.#tailHits,
+      hits: this.#hits,
+      misses: this.#misses,
+      bytes: this.#tailBytes + this.#cacheBytes,
+    };
   }
 
   /** Keeps a whole object that was just written, so that consumers at the tail cost no request. Takes `bytes` over. */
@@ -162,7 +167,11 @@ export class ObjectCache {
 
 function slice(bytes: Uint8Array, bytesStart: number, start: number, end: number, key: ObjectKey): Uint8Array {
   if (end - bytesStart > bytes.length) {
-    throw new CorruptionError(key, bytesStart + bytes.length, `the object ends here, the index chain names bytes up to ${end}`);
+    throw new CorruptionError(
+      key,
+      bytesStart + bytes.length,
+      `the object ends here, the index chain names bytes up to ${end}`,
+    );
   }
   return bytes.subarray(start - bytesStart, end - bytesStart);
 }

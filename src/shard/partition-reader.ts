@@ -46,7 +46,10 @@ export async function readBatches(
     const runBytes = bytes[i] ?? new Uint8Array(0);
     const key = indexKey(shard.id, run.seq);
     for (const extent of run.extents) {
-      const extentBytes = runBytes.subarray(extent.position - run.start, extent.position - run.start + extent.lengthBytes);
+      const extentBytes = runBytes.subarray(
+        extent.position - run.start,
+        extent.position - run.start + extent.lengthBytes,
+      );
       const expected = { baseOffset: extent.baseOffset, nextOffset: extent.nextOffset, epoch: extent.leaderEpoch };
       for (const batch of walkExtent(extentBytes, expected, { key, position: extent.position }, from)) {
         batches.push(batch.bytes);
@@ -68,7 +71,8 @@ async function viewBehind(shard: Shard, id: PartitionId, from: number): Promise<
   } catch (error) {
     // A link that cannot be read stops writers, not those who read below it.
     const readable = shard.chainState.extents(id);
-    if (isTierlogError(error) && error.kind === "data" && readable !== undefined && from < readable.nextOffset) return readable;
+    if (isTierlogError(error) && error.kind === "data" && readable !== undefined && from < readable.nextOffset)
+      return readable;
     throw error;
   }
 }
@@ -83,7 +87,12 @@ function collectRuns(extents: ExtentList, from: number, maxBytes: number): Run[]
       last.end += extent.lengthBytes;
       last.extents.push(extent);
     } else {
-      runs.push({ seq: extent.seq, start: extent.position, end: extent.position + extent.lengthBytes, extents: [extent] });
+      runs.push({
+        seq: extent.seq,
+        start: extent.position,
+        end: extent.position + extent.lengthBytes,
+        extents: [extent],
+      });
     }
     bytes += extent.lengthBytes;
   }

@@ -154,7 +154,10 @@ export class Gathering {
   readonly #partitions = new Map<string, PendingPartition>();
   #bytes = 0;
   readonly done: Promise<void>;
-  #settle: { resolve: () => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined };
+  #settle: { resolve: () => void; reject: (error: Error) => void } = {
+    resolve: () => undefined,
+    reject: () => undefined,
+  };
 
   constructor() {
     this.done = new Promise((resolve, reject) => {
@@ -200,4 +203,3 @@ export class Gathering {
     else this.#settle.reject(error);
   }
 }
-

@@ -1,4 +1,11 @@
-import { partitionKey, type AppendReceipt, type Offset, type PartitionId, type ShardId, type Watermarks } from "../domain.ts";
+import {
+  partitionKey,
+  type AppendReceipt,
+  type Offset,
+  type PartitionId,
+  type ShardId,
+  type Watermarks,
+} from "../domain.ts";
 import { asTierlogError, ClosedError, InvalidArgumentError } from "../errors.ts";
 import { IndexChain } from "../index-chain/index-chain.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
@@ -109,7 +116,8 @@ export class Shard {
     return new Promise((resolve, reject) => {
       const { admission, settings } = this.#options;
       if (this.#closed) throw new ClosedError(`shard ${this.id}`);
-      const encodedRecords = input instanceof Uint8Array ? checkEncodedBatch(input, settings.batchBytesMax).recordCount : 0;
+      const encodedRecords =
+        input instanceof Uint8Array ? checkEncodedBatch(input, settings.batchBytesMax).recordCount : 0;
       if (!(input instanceof Uint8Array)) checkRecords(input, settings.batchBytesMax);
       const bytes = input instanceof Uint8Array ? input.length : recordsBytes(input);
       if (bytes > settings.pendingBytesMax) {
@@ -147,7 +155,12 @@ export class Shard {
     });
   }
 
-  #enqueue(target: AppendTarget, input: readonly LogRecord[] | Uint8Array, encodedRecords: number, waiter: Waiter): void {
+  #enqueue(
+    target: AppendTarget,
+    input: readonly LogRecord[] | Uint8Array,
+    encodedRecords: number,
+    waiter: Waiter,
+  ): void {
     const { settings, runtime } = this.#options;
     const partition = this.#gathering.partition(target, settings.batchBytesMax);
     if (input instanceof Uint8Array) {
@@ -277,7 +290,11 @@ export class Shard {
     const unsent = new Set([...flush.partitions()].flatMap((partition) => partition.batches));
     try {
       await this.#acquire();
-      const links = packLinks(await seal(flush), this.#options.settings.linkBytesMax, Buffer.byteLength(this.#options.writerId));
+      const links = packLinks(
+        await seal(flush),
+        this.#options.settings.linkBytesMax,
+        Buffer.byteLength(this.#options.writerId),
+      );
       for (const link of links) {
         try {
           await this.#commit(link);

@@ -44,6 +44,17 @@ export abstract class TierlogError extends Error {
     return {};
   }
 
+  /** The same error with another effect, and this one as its cause: one failure can mean different things to two appends. */
+  withEffect(effect: Effect): TierlogError {
+    if (effect === this.effect) return this;
+    const copy = Object.create(Object.getPrototypeOf(this), {
+      ...Object.getOwnPropertyDescriptors(this),
+      effect: { value: effect, enumerable: true },
+      cause: { value: this },
+    }) as TierlogError;
+    return copy;
+  }
+
   toJSON(): Record<string, unknown> {
     return { kind: this.kind, code: this.code, effect: this.effect, message: this.message, ...this.data() };
   }

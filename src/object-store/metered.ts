@@ -1,3 +1,6 @@
+import type { Clock } from "../runtime/clock.ts";
+import type { ListOptions, ObjectInfo, ObjectStore } from "./object-store.ts";
+
 /** Counts of the requests that reached the store, each attempt on its own. */
 export interface StoreMetrics {
   readonly put: OperationMetrics;
@@ -20,4 +23,118 @@ export interface OperationMetrics {
   readonly bytes: number;
   /** Time spent in them, summed over requests. */
   readonly ms: number;
+}
+
+interface Meter {
+  requests: number;
+  errors: number;
+  bytes: number;
+  ms: number;
+}
+
+export interface MeteredStore {
+  readonly store: ObjectStore;
+  /** A snapshot; the counts only grow. */
+  metrics(): StoreMetrics;
+}
+
+/**
+ * Counts what goes to `inner`. Sits beneath the settling wrapper, so that each attempt counts: what is billed, not what was
+ * asked for. A call refused before it was sent (a bad key) counts too, as an error. Bytes of a put count even when it fails:
+ * they went over the wire.
+ */
+export function metered(inner: ObjectStore, clock: Clock): MeteredStore {
+  const meters = {
+    put: meter(),
+    createMultipart: meter(),
+    uploadPart: meter(),
+    completeMultipart: meter(),
+    abortMultipart: meter(),
+    get: meter(),
+    head: meter(),
+    list: meter(),
+    delete: meter(),
+  };
+
+  async function timed<T>(into: Meter, call: () => Promise<T>): Promise<T> {
+    const startedAt = clock.monotonic();
+    try {
+      return await call();
+    } catch (error) {
+      into.errors += 1;
+      throw error;
+    } finally {
+      into.ms += clock.monotonic() - startedAt;
+    }
+  }
+
+  async function* list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
+    const counted = countRequests(meters.list, options);
+    const iterator = inner.list(prefix, counted)[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        // Only the waiting counts, not what the caller does between two keys.
+        const next = await timed(meters.list, () => iterator.next());
+        if (next.done === true) return;
+        yield next.value;
+      }
+    } finally {
+      // The caller stopped early: the store must hear of it, or an open page stays open.
+      await iterator.return?.();
+    }
+  }
+
+  const store: ObjectStore = {
+    async get(key, options) {
+      meters.get.requests += 1;
+      const object = await timed(meters.get, () => inner.get(key, options));
+      meters.get.bytes += object?.body.length ?? 0;
+      return object;
+    },
+    head(key, options) {
+      meters.head.requests += 1;
+      return timed(meters.head, () => inner.head(key, options));
+    },
+    put(key, body, options) {
+      meters.put.requests += 1;
+      meters.put.bytes += body.length;
+      return timed(meters.put, () => inner.put(key, body, options));
+    },
+    list,
+    delete: (keys, options) => timed(meters.delete, () => inner.delete(keys, countRequests(meters.delete, options))),
+    close: () => inner.close(),
+  };
+
+  return {
+    store,
+    metrics: () => ({
+      put: { ...meters.put },
+      createMultipart: { ...meters.createMultipart },
+      uploadPart: { ...meters.uploadPart },
+      completeMultipart: { ...meters.completeMultipart },
+      abortMultipart: { ...meters.abortMultipart },
+      get: { ...meters.get },
+      head: { ...meters.head },
+      list: { ...meters.list },
+      delete: { ...meters.delete },
+    }),
+  };
+}
+
+function meter(): Meter {
+  return { requests: 0, errors: 0, bytes: 0, ms: 0 };
+}
+
+/** `options` with a hook that counts, and still calls the caller's own. */
+function countRequests<Options extends { readonly onRequest?: () => void }>(
+  into: Meter,
+  options: Options | undefined,
+): Options & { readonly onRequest: () => void } {
+  return {
+    ...(options as Options),
+    onRequest: () => {
+      into.requests += 1;
+      options?.onRequest?.();
+    },
+  };
 }

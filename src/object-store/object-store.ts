@@ -29,7 +29,13 @@ export interface PutOptions extends CallOptions {
   readonly identity?: { readonly start: number; readonly end: number };
 }
 
-export interface ListOptions extends CallOptions {
+/** Calls that may need several requests. */
+export interface PagedOptions extends CallOptions {
+  /** Called just before each request is sent, so that a wrapper can count what one call really costs. */
+  readonly onRequest?: () => void;
+}
+
+export interface ListOptions extends PagedOptions {
   /** Exclusive. */
   readonly startAfter?: ObjectKey;
 }
@@ -55,7 +61,8 @@ export interface ObjectInfo {
  * Errors: `ObjectStoreError`, with `retryable`, and with effect "unknown" on a put that may have been stored; `AbortedError`
  * when `signal` fired (a put then may have been stored as well: effect "unknown").
  *
- * Keys: 1 … 1024 bytes of UTF-8; anything that fits is legal, `..` and `//` included; else `InvalidArgumentError`.
+ * Keys: 1 … 1024 bytes of UTF-8 (an S3 store's own prefix counts); `..` and `//` are legal, characters that XML 1.0 cannot
+ * carry are not (see object-key.ts); else `InvalidArgumentError`.
  */
 export interface ObjectStore {
   /** Resolves to undefined when no such object exists. */
@@ -70,7 +77,7 @@ export interface ObjectStore {
   /** Every key that starts with `prefix`, in ascending order of UTF-8 bytes, fetched page by page as the caller goes on. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
   /** Keys that do not exist count as deleted. */
-  delete(keys: readonly ObjectKey[], options?: CallOptions): Promise<void>;
+  delete(keys: readonly ObjectKey[], options?: PagedOptions): Promise<void>;
   /** Frees sockets and handles. No call may follow. Safe to repeat. */
   close(): Promise<void>;
 }

@@ -7,9 +7,12 @@ import { dirname, join } from "node:path";
  * (`code` ENOENT, EEXIST, ENOSPC, …): the callers translate them.
  */
 export interface FileSystem {
-  /** Bytes [start, end) of a file, cut at its end; `sizeBytes` is the size of the whole file. */
-  read(path: string, range?: { readonly start: number; readonly end: number }): Promise<FileContent>;
-  /** Size and modification time; rejects with ENOENT. */
+  /**
+   * The bytes that `range` picks once the size is known (default: all), cut at the end of the file. Size, identity and bytes
+   * are of one open file, even when its name is replaced meanwhile.
+   */
+  read(path: string, range?: (sizeBytes: number) => FileRange): Promise<FileContent>;
+  /** Size and identity; rejects with ENOENT. */
   stat(path: string): Promise<FileStat>;
   /** Creates a new file (EEXIST if there is one), writes all of `bytes`, fsyncs, closes. Leaves nothing behind on failure. */
   writeNew(path: string, bytes: Uint8Array): Promise<void>;
@@ -27,15 +30,26 @@ export interface FileSystem {
   list(path: string): Promise<readonly DirectoryEntry[]>;
 }
 
+/** Bytes [start, end). */
+export interface FileRange {
+  readonly start: number;
+  readonly end: number;
+}
+
 export interface FileContent {
+  /** Owned by the caller. */
   readonly bytes: Uint8Array;
+  /** Of the whole file. */
   readonly sizeBytes: number;
   readonly identity: string;
 }
 
 export interface FileStat {
   readonly sizeBytes: number;
-  /** Changes whenever the name points at other content: inode, size, mtime and ctime in nanoseconds. */
+  /**
+   * Changes whenever the name points at other content: inode, size and mtime in nanoseconds. Not ctime, which changes when the
+   * same file gets or loses a second name.
+   */
   readonly identity: string;
 }
 
@@ -50,8 +64,9 @@ export const nodeFileSystem: FileSystem = {
     try {
       const stat = await handle.stat({ bigint: true });
       const sizeBytes = Number(stat.size);
-      const start = Math.min(range?.start ?? 0, sizeBytes);
-      const end = Math.min(range?.end ?? sizeBytes, sizeBytes);
+      const wanted = range?.(sizeBytes) ?? { start: 0, end: sizeBytes };
+      const start = Math.min(wanted.start, sizeBytes);
+      const end = Math.min(wanted.end, sizeBytes);
       const bytes = Buffer.allocUnsafeSlow(Math.max(0, end - start));
       let filled = 0;
       while (filled < bytes.length) {
@@ -129,8 +144,8 @@ export const nodeFileSystem: FileSystem = {
   },
 };
 
-function identityOf(stat: { ino: bigint; size: bigint; mtimeNs: bigint; ctimeNs: bigint }): string {
-  return `${stat.ino.toString(16)}-${stat.size.toString(16)}-${stat.mtimeNs.toString(16)}-${stat.ctimeNs.toString(16)}`;
+function identityOf(stat: { ino: bigint; size: bigint; mtimeNs: bigint }): string {
+  return `${stat.ino.toString(16)}-${stat.size.toString(16)}-${stat.mtimeNs.toString(16)}`;
 }
 
 /** Node's error code, as in "ENOENT". */

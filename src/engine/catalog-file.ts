@@ -1,0 +1,78 @@
+import { z } from "zod";
+
+import type { ObjectKey, TopicId } from "../domain.ts";
+import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
+import type { TopicDescription } from "./api.ts";
+
+/**
+ * The codec of `catalog/<version>.json`: all topics of a store, whole in every version. JSON, because people read it and it is
+ * small; it carries a random writeId, so that a lost answer of its PUT can be settled.
+ */
+export const CATALOG_FORMAT_VERSION = 1;
+
+export interface CatalogFile {
+  readonly version: number;
+  readonly topics: readonly TopicDescription[];
+}
+
+const topicSchema = z.strictObject({
+  name: z.string().min(1),
+  id: z.string().regex(/^[0-9a-f]{32}$/),
+  partitions: z.int().min(1),
+  compression: z.enum(["none", "lz4"]),
+  shards: z.array(z.int().min(0).max(9999)),
+  createdAt: z.string(),
+});
+
+const catalogSchema = z.strictObject({
+  format: z.literal(CATALOG_FORMAT_VERSION),
+  version: z.int().min(1),
+  writeId: z.string(),
+  writerId: z.string(),
+  createdAt: z.string(),
+  topics: z.array(topicSchema),
+});
+
+export function encodeCatalog(
+  file: CatalogFile & { writeId: string; writerId: string; createdAt: string },
+): Uint8Array {
+  const { version, writeId, writerId, createdAt, topics } = file;
+  const value: z.infer<typeof catalogSchema> = {
+    format: CATALOG_FORMAT_VERSION,
+    version,
+    writeId,
+    writerId,
+    createdAt,
+    topics: topics.map((topic) => ({ ...topic, shards: [...topic.shards] })),
+  };
+  return Buffer.from(`${JSON.stringify(value)}\n`);
+}
+
+/** `CorruptionError` for anything that is not a catalog of `version`; `UnsupportedVersionError` for a newer format. */
+export function decodeCatalog(body: Uint8Array, key: ObjectKey, version: number): CatalogFile {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(body).toString("utf8"));
+  } catch (error) {
+    throw new CorruptionError(key, 0, "not JSON", { cause: error });
+  }
+  const format = z.object({ format: z.int() }).safeParse(value);
+  if (format.success && format.data.format !== CATALOG_FORMAT_VERSION) {
+    throw new UnsupportedVersionError(`catalog ${key}`, format.data.format, CATALOG_FORMAT_VERSION);
+  }
+  const parsed = catalogSchema.safeParse(value);
+  if (!parsed.success) throw new CorruptionError(key, 0, `not a catalog: ${z.prettifyError(parsed.error)}`);
+  if (parsed.data.version !== version) {
+    throw new CorruptionError(key, 0, `holds version ${parsed.data.version}: the object stands under a wrong name`);
+  }
+  for (const topic of parsed.data.topics) {
+    if (topic.shards.length !== topic.partitions) {
+      throw new CorruptionError(
+        key,
+        0,
+        `topic ${topic.name} has ${topic.partitions} partitions and ${topic.shards.length} shard numbers`,
+      );
+    }
+  }
+  return { version, topics: parsed.data.topics.map((topic) => ({ ...topic, id: topic.id as TopicId })) };
+}

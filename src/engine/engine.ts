@@ -1,0 +1,251 @@
+import type { Config } from "../config/config.ts";
+import type { ShardId, TopicId } from "../domain.ts";
+import { ConfigError, InvalidArgumentError } from "../errors.ts";
+import { metered } from "../object-store/metered.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
+import { settling } from "../object-store/settling.ts";
+import { COMPRESSION_ID } from "../record/compression.ts";
+import { writerIdentity } from "../runtime/identity.ts";
+import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
+import { Admission } from "../shard/admission.ts";
+import { ObjectCache } from "../shard/object-cache.ts";
+import { Shard } from "../shard/shard.ts";
+import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
+import { Catalog, checkPartitions } from "./catalog.ts";
+import { openStore } from "./open-store.ts";
+import { closedEngine, type EngineContext } from "./partition.ts";
+import { openStoreFormat } from "./store-format.ts";
+import { checkTopicName } from "./topic-name.ts";
+import { Topic } from "./topic.ts";
+
+export interface OpenOptions {
+  /** Never writes and never takes a shard over: for consumers and tools beside a running producer. */
+  readonly readOnly?: boolean;
+  /** Parts of the runtime to replace: clock, randomness, file system, logger. */
+  readonly runtime?: Partial<Runtime>;
+  /** Instead of the store that the config names. The caller keeps it: `close()` leaves it open. */
+  readonly objectStore?: ObjectStore;
+}
+
+interface Parts {
+  readonly config: Config;
+  readonly runtime: Runtime;
+  readonly readOnly: boolean;
+  readonly writerId: string;
+  /** Settling over metered. */
+  readonly store: ObjectStore;
+  readonly storeMetrics: () => EngineMetrics["store"];
+  readonly closeStore: () => Promise<void>;
+  readonly storeId: string;
+  readonly catalog: Catalog;
+}
+
+/** A streaming-log engine over one store: see `EngineApi`. */
+export class Engine implements EngineApi {
+  readonly storeId: string;
+  readonly readOnly: boolean;
+  readonly #parts: Parts;
+  readonly #cache: ObjectCache;
+  readonly #admission: Admission;
+  readonly #shards = new Map<number, Shard>();
+  readonly #context: EngineContext;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Opens the store that `config` names; creates it where it is empty, unless `readOnly`. Reads the catalog, no index chain, and
+   * takes nothing over: the first append to a shard does. Errors: `ConfigError`, `NotFoundError` (read-only, no store),
+   * `ObjectStoreError`, `UnsupportedVersionError`, `CorruptionError`.
+   */
+  static async open(config: Config, options: OpenOptions = {}): Promise<Engine> {
+    if (!config.storage.object.ackAfterUpload) {
+      throw new ConfigError([
+        {
+          path: "system.storage.object.ack_after_upload",
+          problem: "false needs the journal, which this version does not have; set it to true",
+        },
+      ]);
+    }
+    const runtime: Runtime = { ...systemRuntime, ...options.runtime };
+    const readOnly = options.readOnly ?? false;
+    const raw = options.objectStore ?? openStore(config, runtime);
+    const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
+    try {
+      const meter = metered(raw, runtime.clock);
+      const { requestTimeoutMs, deadlineMs } = config.storage.object;
+      const store = settling(meter.store, {
+        clock: runtime.clock,
+        random: runtime.random,
+        logger: runtime.logger,
+        deadlineMs,
+        requestTimeoutMs,
+      });
+      const writerId = writerIdentity(runtime.random);
+      const { storeId } = await openStoreFormat(store, runtime, readOnly);
+      const catalog = new Catalog({ store, runtime, writerId });
+      await catalog.refresh();
+      return new Engine({
+        config,
+        runtime,
+        readOnly,
+        writerId,
+        store,
+        storeMetrics: meter.metrics,
+        closeStore,
+        storeId,
+        catalog,
+      });
+    } catch (error) {
+      await closeStore();
+      throw error;
+    }
+  }
+
+  private constructor(parts: Parts) {
+    const { config, runtime, store, catalog } = parts;
+    this.#parts = parts;
+    this.storeId = parts.storeId;
+    this.readOnly = parts.readOnly;
+    this.#cache = new ObjectCache({ store, tailBytes: config.cache.tailSizeBytes, cacheBytes: config.cache.sizeBytes });
+    this.#admission = new Admission({
+      clock: runtime.clock,
+      maxBytes: config.flush.maxPendingBytes,
+      maxWaitMs: config.flush.maxWaitMs,
+    });
+    this.#context = {
+      catalog,
+      cache: this.#cache,
+      runtime,
+      readOnly: parts.readOnly,
+      shard: (id) => this.#shard(id),
+      throwIfClosed: () => this.#throwIfClosed(),
+    };
+  }
+
+  async createTopic(name: string, options: CreateTopicOptions): Promise<TopicDescription> {
+    this.#throwIfNotWritable();
+    checkTopicName(name);
+    checkPartitions(options.partitions);
+    const compression = options.compression ?? "none";
+    if (!Object.hasOwn(COMPRESSION_ID, compression)) {
+      throw new InvalidArgumentError(
+        "compression",
+        compression,
+        `unknown codec, possible are ${Object.keys(COMPRESSION_ID).join(", ")}`,
+      );
+    }
+    const { runtime, config, catalog } = this.#parts;
+    const id = runtime.random.bytes(16);
+    // Where a topic begins is spread too, or shard 0 would hold every topic of one partition.
+    const first = new DataView(id.buffer, id.byteOffset).getUint32(0) % config.shards;
+    const topic: TopicDescription = {
+      name,
+      id: Buffer.from(id).toString("hex") as TopicId,
+      partitions: options.partitions,
+      compression,
+      shards: Array.from({ length: options.partitions }, (_, partition) => (first + partition) % config.shards),
+      createdAt: new Date(runtime.clock.now()).toISOString(),
+    };
+    await catalog.create(topic);
+    return topic;
+  }
+
+  async listTopics(): Promise<readonly TopicDescription[]> {
+    this.#throwIfClosed();
+    await this.#parts.catalog.refresh();
+    return this.#parts.catalog.list();
+  }
+
+  async describeTopic(name: string): Promise<TopicDescription> {
+    this.#throwIfClosed();
+    return this.#parts.catalog.find(name);
+  }
+
+  async deleteTopic(name: string): Promise<void> {
+    this.#throwIfNotWritable();
+    await this.#parts.catalog.delete(name);
+  }
+
+  async topic(name: string): Promise<Topic> {
+    this.#throwIfClosed();
+    return new Topic(this.#context, await this.#parts.catalog.find(name));
+  }
+
+  async flush(): Promise<void> {
+    this.#throwIfClosed();
+    await all([...this.#shards.values()].map((shard) => shard.flush()));
+  }
+
+  metrics(): EngineMetrics {
+    const total = { flushes: 0, committedLinks: 0, appendedRecords: 0, appendedBytes: 0, storedBytes: 0 };
+    for (const shard of this.#shards.values()) {
+      const metrics = shard.metrics();
+      total.flushes += metrics.flushes;
+      total.committedLinks += metrics.committedLinks;
+      total.appendedRecords += metrics.appendedRecords;
+      total.appendedBytes += metrics.appendedBytes;
+      total.storedBytes += metrics.storedBytes;
+    }
+    return {
+      store: this.#parts.storeMetrics(),
+      ...total,
+      pendingBytes: this.#admission.pendingBytes,
+      cache: this.#cache.metrics(),
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await all([...this.#shards.values()].map((shard) => shard.close()));
+    } finally {
+      await this.#parts.closeStore();
+    }
+  }
+
+  #shard(id: number): Shard {
+    const known = this.#shards.get(id);
+    if (known !== undefined) return known;
+    const { config, runtime, store, writerId } = this.#parts;
+    const shard = new Shard({
+      shard: id as ShardId,
+      store,
+      runtime,
+      writerId,
+      admission: this.#admission,
+      cache: this.#cache,
+      settings: {
+        lingerMs: config.flush.lingerMs,
+        flushBytesMax: config.flush.maxBytes,
+        pendingBytesMax: config.flush.maxPendingBytes,
+        batchBytesMax: config.batch.maxBytes,
+        linkBytesMax: config.storage.object.multipartPartSizeBytes,
+      },
+    });
+    this.#shards.set(id, shard);
+    return shard;
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closing !== undefined) throw closedEngine();
+  }
+
+  #throwIfNotWritable(): void {
+    this.#throwIfClosed();
+    if (this.readOnly)
+      throw new InvalidArgumentError(
+        "engine",
+        "read-only",
+        "it was opened read-only: open it without readOnly to change topics",
+      );
+  }
+}
+
+/** Waits for all, then rejects with the first error: none is left running, none unhandled. */
+async function all(tasks: readonly Promise<void>[]): Promise<void> {
+  const outcomes = await Promise.allSettled(tasks);
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+}

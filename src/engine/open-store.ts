@@ -1,0 +1,51 @@
+import type { Config } from "../config/config.ts";
+import { createFsStore } from "../object-store/fs-store.ts";
+import { createMemoryStore } from "../object-store/memory-store.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
+import { createS3Store } from "../object-store/s3-store.ts";
+import { joinPath } from "../runtime/file-system.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+
+/** Sockets of one engine: parts and reads share them. */
+const SOCKETS_MAX = 64;
+
+/** The store that the config names. Opens no connection and touches no file yet. */
+export function openStore(config: Config, runtime: Runtime): ObjectStore {
+  switch (config.storage.kind) {
+    case "memory":
+      return createMemoryStore();
+    case "fs":
+      return createFsStore({
+        root: joinPath(config.path, "store"),
+        fileSystem: runtime.fileSystem,
+        random: runtime.random,
+      });
+    case "object": {
+      const { bucket, region, endpoint, prefix, credentials, forcePathStyle, requestTimeoutMs } = config.storage.object;
+      return createS3Store(
+        {
+          bucket,
+          region,
+          prefix,
+          forcePathStyle,
+          requestTimeoutMs,
+          maxSockets: SOCKETS_MAX,
+          ifMatchEtag: "quoted",
+          ...(endpoint === undefined ? {} : { endpoint }),
+          ...(credentials === undefined
+            ? {}
+            : {
+                credentials: {
+                  accessKeyId: credentials.accessKeyId,
+                  secretAccessKey: credentials.secretAccessKey.reveal(),
+                  ...(credentials.sessionToken === undefined
+                    ? {}
+                    : { sessionToken: credentials.sessionToken.reveal() }),
+                },
+              }),
+        },
+        runtime,
+      );
+    }
+  }
+}

@@ -1,0 +1,185 @@
+import type { AppendReceipt, Offset, PartitionId, Watermarks } from "../domain.ts";
+import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
+import { decodeRecords } from "../record/batch.ts";
+import type { LogRecord, StoredRecord } from "../record/record.ts";
+import { sleep } from "../runtime/clock.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { ObjectCache } from "../shard/object-cache.ts";
+import { readBatches } from "../shard/partition-reader.ts";
+import type { Shard } from "../shard/shard.ts";
+import type {
+  EncodedAppend,
+  PartitionApi,
+  PartitionInspection,
+  ReadOptions,
+  ReadResult,
+  RecordsOptions,
+  TopicDescription,
+} from "./api.ts";
+import type { Catalog } from "./catalog.ts";
+
+const READ_BYTES = 1024 * 1024;
+/** How often a follower of somebody else's partition looks for news: one GET each time. */
+const FOLLOW_POLL_MS = 250;
+
+/** What the handles of one engine share. */
+export interface EngineContext {
+  readonly catalog: Catalog;
+  readonly cache: ObjectCache;
+  readonly runtime: Runtime;
+  readonly readOnly: boolean;
+  shard(id: number): Shard;
+  throwIfClosed(): void;
+}
+
+export class Partition implements PartitionApi {
+  readonly topic: string;
+  readonly number: number;
+  readonly #context: EngineContext;
+  readonly #description: TopicDescription;
+  readonly #id: PartitionId;
+  readonly #shard: Shard;
+
+  constructor(context: EngineContext, description: TopicDescription, number: number, shard: Shard) {
+    this.topic = description.name;
+    this.number = number;
+    this.#context = context;
+    this.#description = description;
+    this.#id = { topicId: description.id, partition: number };
+    this.#shard = shard;
+  }
+
+  /** Which flush an append made now rides in. */
+  get flushNumber(): number {
+    return this.#shard.flushNumber;
+  }
+
+  append(
+    input: readonly LogRecord[] | EncodedAppend,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<AppendReceipt> {
+    const { catalog, readOnly } = this.#context;
+    try {
+      this.#context.throwIfClosed();
+      if (readOnly)
+        throw new InvalidArgumentError(
+          "engine",
+          "read-only",
+          "it was opened read-only: open it without readOnly to append",
+        );
+      const body = "encodedBatch" in input ? input.encodedBatch : input;
+      const target = { ...this.#id, compression: this.#description.compression };
+      const checking = catalog.check(this.#description);
+      if (checking === undefined) return this.#shard.append(target, body, options.signal);
+      return checking.then(() => this.#shard.append(target, body, options.signal));
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  async read(options: ReadOptions): Promise<ReadResult> {
+    this.#context.throwIfClosed();
+    throwIfAborted(options.signal);
+    const { from, maxBytes = READ_BYTES } = options;
+    checkOffset(from);
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1)
+      throw new InvalidArgumentError("maxBytes", maxBytes, "must be an integer ≥ 1");
+    const { batches, nextOffset } = await readBatches(this.#shard, this.#context.cache, this.#id, from, maxBytes);
+    throwIfAborted(options.signal);
+    return { batches, nextOffset, watermarks: this.#shard.watermarks(this.#id) };
+  }
+
+  async *records(options: RecordsOptions): AsyncGenerator<StoredRecord> {
+    const { follow = false, signal } = options;
+    let offset: Offset = await this.#startOf(options.from);
+    for (;;) {
+      // Before the read: a commit that happens while the read runs must end the wait below, or its records are seen late.
+      const news = this.#newsAfter(signal, follow);
+      try {
+        const { batches, nextOffset } = await this.read({ from: offset, ...(signal === undefined ? {} : { signal }) });
+        for (const batch of batches) {
+          for (const record of decodeRecords(batch, { key: `${this.topic}/${this.number}`, position: 0 })) {
+            if (record.offset >= offset) yield record;
+          }
+        }
+        offset = nextOffset;
+        if (batches.length > 0) continue;
+        if (!follow) return;
+        await news.wait();
+      } finally {
+        news.stop();
+      }
+    }
+  }
+
+  async watermarks(): Promise<Watermarks> {
+    this.#context.throwIfClosed();
+    await this.#shard.refresh();
+    return this.#shard.watermarks(this.#id);
+  }
+
+  async inspect(): Promise<PartitionInspection> {
+    this.#context.throwIfClosed();
+    const state = await this.#shard.refresh();
+    const extents = state.extents(this.#id);
+    return {
+      partition: this.number,
+      shard: this.#shard.id,
+      watermarks: this.#shard.watermarks(this.#id),
+      extents: extents?.count ?? 0,
+      bytes: extents?.bytes ?? 0,
+      objects: extents?.objects() ?? 0,
+      links: state.liveLinks,
+      nextSeq: state.nextSeq,
+      epoch: state.epoch,
+      owner: state.released ? "" : (state.fence?.writerId ?? ""),
+    };
+  }
+
+  async #startOf(from: RecordsOptions["from"]): Promise<Offset> {
+    if (from === "earliest") return (await this.watermarks()).start;
+    if (from === "latest") return (await this.watermarks()).uploaded;
+    checkOffset(from);
+    return from as Offset;
+  }
+
+  /** Where this process writes the shard a commit ends the wait, else a poll. */
+  #newsAfter(signal: AbortSignal | undefined, follow: boolean): { wait: () => Promise<void>; stop: () => void } {
+    if (!follow) return { wait: () => Promise.resolve(), stop: () => undefined };
+    const stopped = new AbortController();
+    let heard = false;
+    const unsubscribe = this.#shard.onCommit(() => {
+      heard = true;
+      stopped.abort();
+    });
+    const onAbort = (): void => stopped.abort();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    return {
+      wait: async () => {
+        if (!heard && signal?.aborted !== true) {
+          // An owner is told by its own commits; the poll then only notices that it was fenced or closed.
+          await sleep(this.#context.runtime.clock, FOLLOW_POLL_MS, stopped.signal).catch(() => undefined);
+        }
+        throwIfAborted(signal);
+        this.#context.throwIfClosed();
+      },
+      stop: () => {
+        unsubscribe();
+        signal?.removeEventListener("abort", onAbort);
+      },
+    };
+  }
+}
+
+function checkOffset(from: number): void {
+  if (!Number.isSafeInteger(from) || from < 0) throw new InvalidArgumentError("from", from, "must be an integer ≥ 0");
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw new AbortedError("read", { cause: signal.reason });
+}
+
+/** `ClosedError` for handles whose engine is gone. */
+export function closedEngine(): ClosedError {
+  return new ClosedError("the engine");
+}

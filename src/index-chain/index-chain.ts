@@ -1,0 +1,256 @@
+import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq, type ShardId } from "../domain.ts";
+import { CorruptionError, FencedError, InvariantError } from "../errors.ts";
+import { indexKey } from "../object-store/object-names.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { Mutex } from "../runtime/mutex.ts";
+import type { Random } from "../runtime/random.ts";
+import {
+  decodeLink,
+  decodeLinkHeader,
+  encodeLink,
+  HEADER_BYTES,
+  IDENTITY_RANGE,
+  type Link,
+  type LinkEntry,
+} from "./index-file.ts";
+import { ShardState } from "./shard-state.ts";
+import { newWriteId, type WriteId } from "./write-id.ts";
+
+/** The first GET of a link: holds header and directory of about 1,300 extents; the header says when a second is needed. */
+const FIRST_READ_BYTES = 64 * 1024;
+/** Links fetched ahead by name while folding; starts at 1 and doubles, so that a reader at the end of the chain asks once. */
+const READ_AHEAD_MAX = 16;
+
+export interface IndexChainOptions {
+  /** Settling: a put if-absent must answer "written" exactly when the object is ours (DESIGN section 4 rule 4). */
+  readonly store: ObjectStore;
+  readonly shard: ShardId;
+  /** For people: who holds the shard. */
+  readonly writerId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface Commit {
+  readonly key: ObjectKey;
+  readonly link: Link;
+  /** The whole index file. Shared with the caller, which must not change it. */
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * One shard's index chain: the folded view, and, after `takeOver`, the right to add links. Calls may overlap; they run one at a
+ * time, in the order of the calls. The rules are those of DESIGN section 4 (docs/commit-protocol.md).
+ */
+export class IndexChain {
+  readonly #options: IndexChainOptions;
+  readonly #mutex = new Mutex();
+  readonly #state: ShardState;
+  /** The epoch of our last live fence; 0 before the first. */
+  #ownEpoch = 0;
+  #owner = false;
+  #fenced: FencedError | undefined;
+  /**
+   * Fences of ours whose outcome never became known. One of them may land late and be live: it is ours, not a foreign owner to
+   * step back from. Emptied by the next fence that is settled, so it grows only while take-overs fail.
+   */
+  readonly #unsettledFences = new Set<WriteId>();
+
+  constructor(options: IndexChainOptions) {
+    this.#options = options;
+    this.#state = new ShardState(options.shard);
+  }
+
+  /** The folded view. It changes only within calls of this class. */
+  get state(): ShardState {
+    return this.#state;
+  }
+
+  /** May this process commit? Another writer may have taken over without our knowing: `commit` finds out. */
+  get isOwner(): boolean {
+    return this.#owner;
+  }
+
+  /** Folds on to the first missing seq. An owner knows the end of its chain and reads nothing. */
+  refresh(): Promise<void> {
+    return this.#mutex.run(async () => {
+      if (!this.#owner) await this.#foldOn();
+    });
+  }
+
+  /**
+   * Takes the shard over (rule 2): resolves when our fence is live in our own fold. `FencedError`, final for this object, when
+   * another writer took over at the same time or since our last turn. Any other error may be tried again by another call.
+   */
+  takeOver(): Promise<Epoch> {
+    return this.#mutex.run(async () => {
+      this.#throwIfFenced();
+      this.#owner = false;
+      await this.#foldOn();
+      if (this.#ownEpoch > 0 && this.#state.epoch > this.#ownEpoch && !this.#fenceIsOurs()) throw this.#fencedOut();
+      const firstMissing = this.#state.nextSeq;
+      for (;;) {
+        const epoch = (this.#state.epoch + 1) as Epoch;
+        if (epoch > MAX_EPOCH) throw new InvariantError(`shard ${this.#options.shard} has used up its epochs`);
+        const { link, bytes } = this.#encode(epoch, [{ type: "fence", journalId: NO_JOURNAL, endpoint: "" }], []);
+        this.#unsettledFences.add(link.writeId);
+        if (await this.#create(link.seq, bytes)) {
+          if (this.#applyOwn(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
+          this.#unsettledFences.clear();
+          this.#ownEpoch = epoch;
+          this.#owner = true;
+          return epoch;
+        }
+        this.#unsettledFences.delete(link.writeId);
+        await this.#foldOnPast(link.seq);
+        const fence = this.#state.fence;
+        // Somebody else's turn began while we tried: stepping back ends the duel, fencing again would go on for ever.
+        if (fence !== undefined && fence.seq >= firstMissing && !this.#fenceIsOurs()) throw this.#fencedOut();
+      }
+    });
+  }
+
+  /**
+   * Adds one link with these entries, created at the next seq that is free (rule 3); resolves when it is live. `payload` chunks
+   * are copied. Positions of extents count from the start of the payload.
+   *
+   * `FencedError`: somebody else owns the shard; final, nothing was stored. Any other error: with effect "none" nothing was
+   * stored and the call may be repeated; with "unknown" this object is no longer owner, and only the fold up to its next own
+   * fence tells (rule 5).
+   */
+  commit(entries: readonly LinkEntry[], payload: readonly Uint8Array[]): Promise<Commit> {
+    return this.#mutex.run(async () => {
+      this.#throwIfFenced();
+      if (!this.#owner) throw new InvariantError(`commit on shard ${this.#options.shard} without owning it`);
+      for (;;) {
+        // A new writeId for every seq: one writeId belongs to one (name, bytes).
+        const { link, bytes } = this.#encode(this.#state.epoch, entries, payload);
+        let created;
+        try {
+          created = await this.#create(link.seq, bytes);
+        } catch (error) {
+          if (!(error instanceof Error && "effect" in error && error.effect === "none")) this.#owner = false;
+          throw error;
+        }
+        if (created) {
+          if (this.#applyOwn(link) !== "live") throw new InvariantError(`own link at seq ${link.seq} is void`);
+          return { key: indexKey(link.shard, link.seq), link, bytes };
+        }
+        try {
+          await this.#foldOnPast(link.seq);
+        } catch (error) {
+          this.#owner = false;
+          throw error;
+        }
+        // A void link only cost us the slot; a live one that is not ours ends our turn.
+        if (this.#state.lastLive !== link.prev) throw this.#fencedOut();
+      }
+    });
+  }
+
+  #encode(
+    epoch: Epoch,
+    entries: readonly LinkEntry[],
+    payload: readonly Uint8Array[],
+  ): { bytes: Uint8Array; link: Link } {
+    const { shard, writerId, clock, random } = this.#options;
+    return encodeLink(
+      {
+        shard,
+        seq: this.#state.nextSeq,
+        epoch,
+        writeId: newWriteId(random),
+        prev: this.#state.lastLive,
+        writerId,
+        createdAtMs: Math.max(0, Math.floor(clock.now())),
+        entries,
+      },
+      payload,
+    );
+  }
+
+  /** true: our bytes stand at `seq`. false: somebody else's do. */
+  async #create(seq: Seq, bytes: Uint8Array): Promise<boolean> {
+    const key = indexKey(this.#options.shard, seq);
+    const outcome = await this.#options.store.put(key, bytes, {
+      condition: { kind: "if-absent" },
+      identity: IDENTITY_RANGE,
+    });
+    return outcome.kind === "written";
+  }
+
+  #applyOwn(link: Link): "live" | "void" {
+    return this.#state.apply(link, indexKey(link.shard, link.seq));
+  }
+
+  /** Folds to the first missing seq, which must lie behind `seq`: the store has just said that it is taken. */
+  async #foldOnPast(seq: Seq): Promise<void> {
+    await this.#foldOn();
+    if (this.#state.nextSeq <= seq) {
+      throw new CorruptionError(
+        indexKey(this.#options.shard, seq),
+        0,
+        "the store refused to create this index file because it exists, and then said that it does not",
+      );
+    }
+  }
+
+  /**
+   * Folds seq by seq and stops at the first missing one. Links behind it that were read ahead are thrown away: nothing behind a
+   * hole is looked at, or two readers could fold different states.
+   */
+  async #foldOn(): Promise<void> {
+    for (let ahead = 1; ; ahead = Math.min(ahead * 2, READ_AHEAD_MAX)) {
+      const from = this.#state.nextSeq;
+      const fetches = Array.from({ length: ahead }, (_, i) => this.#fetch((from + i) as Seq));
+      // Each outcome is looked at in order, or not at all: a failed read behind a hole must not surface, nor go unhandled.
+      for (const fetch of fetches) fetch.catch(() => undefined);
+      for (const fetch of fetches) {
+        const link = await fetch;
+        if (link === undefined) return;
+        this.#state.apply(link, indexKey(link.shard, link.seq));
+      }
+    }
+  }
+
+  async #fetch(seq: Seq): Promise<Link | undefined> {
+    const { store, shard } = this.#options;
+    const key = indexKey(shard, seq);
+    const first = await store.get(key, { range: { start: 0, end: FIRST_READ_BYTES } });
+    if (first === undefined) return undefined;
+    const header = decodeLinkHeader(first.body, key, shard, seq);
+    const directoryEnd = HEADER_BYTES + header.directoryBytes;
+    if (directoryEnd <= first.body.length || directoryEnd > first.sizeBytes) {
+      return decodeLink(first.body, header, first.sizeBytes, key);
+    }
+    const rest = await store.get(key, { range: { start: first.body.length, end: directoryEnd } });
+    if (rest === undefined)
+      throw new CorruptionError(key, first.body.length, "the index file vanished while it was read");
+    return decodeLink(Buffer.concat([first.body, rest.body]), header, first.sizeBytes, key);
+  }
+
+  #fenceIsOurs(): boolean {
+    const writeId = this.#state.fence?.writeId;
+    return writeId !== undefined && this.#unsettledFences.has(writeId);
+  }
+
+  #fencedOut(): FencedError {
+    const { shard } = this.#options;
+    this.#owner = false;
+    this.#fenced = new FencedError(
+      shard,
+      this.#ownEpoch,
+      this.#state.epoch,
+      this.#state.fence?.writerId ?? "another writer",
+    );
+    return this.#fenced;
+  }
+
+  #throwIfFenced(): void {
+    if (this.#fenced !== undefined) throw this.#fenced;
+  }
+}
+
+/** The journal id of a shard without a journal. */
+const NO_JOURNAL = "0".repeat(32);

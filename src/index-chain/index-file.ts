@@ -1,0 +1,341 @@
+import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../domain.ts";
+import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
+import { crc32c } from "../record/crc32c.ts";
+import { ByteReader, ByteWriter } from "./bytes.ts";
+import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
+
+/**
+ * The codec of an index file, one link of a shard's index chain. Layout, worked example and the rules for versions:
+ * docs/index-file-format.md. Golden files: test/format/.
+ */
+
+export const INDEX_FORMAT_VERSION = 1;
+export const HEADER_BYTES = 64;
+/** Of an encoded extent within the directory. */
+export const EXTENT_BYTES = 48;
+/** Stored numbers of the entry types. 2, 3, 6 and 7 are kept for replace, trim, offsets and boundary. */
+export const ENTRY_TYPE = { append: 1, fence: 4, release: 5 } as const;
+
+/** The bytes that only the attempt which made this file can have: where the settling store looks to see whose object it found. */
+export const IDENTITY_RANGE = { start: HEADER_BYTES, end: HEADER_BYTES + WRITE_ID_BYTES } as const;
+
+const MAGIC = 0x544c_4f47; // "TLOG"
+const MAGIC_INDEX = 0x4944_5800; // "IDX\0"
+const CRC_BYTES = 4;
+/** Counts in a directory are bounded by its own length; this bounds the length itself before anything is allocated. */
+const MAX_DIRECTORY_BYTES = 64 * 1024 * 1024;
+
+/** A run of batches of one partition and one leader epoch, within the payload of its index file. */
+export interface LinkExtent {
+  readonly topicId: TopicId;
+  readonly partition: number;
+  readonly leaderEpoch: Epoch;
+  readonly baseOffset: Offset;
+  readonly nextOffset: Offset;
+  /** From the start of the index file. */
+  readonly position: number;
+  readonly lengthBytes: number;
+  readonly maxTimestampMs: number;
+}
+
+export type LinkEntry =
+  | { readonly type: "append"; readonly extents: readonly LinkExtent[] }
+  | { readonly type: "fence"; readonly journalId: string; readonly endpoint: string }
+  | { readonly type: "release" };
+
+export interface Link {
+  readonly shard: ShardId;
+  readonly seq: Seq;
+  readonly epoch: Epoch;
+  readonly writeId: WriteId;
+  /** The writeId of the last live link before this one, not "of seq − 1": `prev` skips void links. */
+  readonly prev: WriteId;
+  /** For people: host, process. Decides nothing. */
+  readonly writerId: string;
+  readonly createdAtMs: number;
+  readonly entries: readonly LinkEntry[];
+  /** Of the whole file: header, directory, payload. */
+  readonly sizeBytes: number;
+}
+
+/** What `encodeLink` needs; positions of extents are counted from the start of the payload and shifted here. */
+export type LinkDraft = Omit<Link, "sizeBytes">;
+
+export interface LinkHeader {
+  readonly shard: ShardId;
+  readonly seq: Seq;
+  readonly epoch: Epoch;
+  readonly directoryBytes: number;
+  readonly payloadBytes: number;
+}
+
+/** Bytes of the header and directory of such a link: lets a flush fill a link up to its limit. */
+export function linkOverheadBytes(extents: number, topics: number, writerIdBytes: number): number {
+  return (
+    HEADER_BYTES +
+    2 * WRITE_ID_BYTES +
+    2 +
+    writerIdBytes +
+    8 +
+    4 +
+    5 +
+    12 +
+    topics * 16 +
+    extents * EXTENT_BYTES +
+    CRC_BYTES
+  );
+}
+
+/**
+ * The bytes of a link. `payload` chunks are copied behind the directory in order, once. Returns the file and the link as a
+ * decoder will see it (positions from the start of the file).
+ */
+export function encodeLink(draft: LinkDraft, payload: readonly Uint8Array[]): { bytes: Uint8Array; link: Link } {
+  const directory = encodeDirectory(draft);
+  let payloadBytes = 0;
+  for (const chunk of payload) payloadBytes += chunk.length;
+  const payloadStart = HEADER_BYTES + directory.length;
+  const sizeBytes = payloadStart + payloadBytes;
+
+  // Not from Buffer's pool: the file outlives this call in the tail cache and must not pin a shared slab.
+  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer);
+  const header = new ByteWriter(HEADER_BYTES);
+  header.u32(MAGIC);
+  header.u32(MAGIC_INDEX);
+  header.u16(INDEX_FORMAT_VERSION);
+  header.u8(0); // flags
+  header.u8(0); // encryption: 0 is none
+  header.u32(draft.shard);
+  header.u64(draft.seq);
+  header.u32(draft.epoch);
+  header.u32(directory.length);
+  header.u64(payloadBytes);
+  header.zeros(HEADER_BYTES - CRC_BYTES - header.position);
+  header.u32(crc32c(header.bytes()));
+  bytes.set(header.bytes(), 0);
+  bytes.set(directory, HEADER_BYTES);
+  let position = payloadStart;
+  for (const chunk of payload) {
+    bytes.set(chunk, position);
+    position += chunk.length;
+  }
+
+  const entries = draft.entries.map((entry): LinkEntry => {
+    if (entry.type !== "append") return entry;
+    return {
+      type: "append",
+      extents: entry.extents.map((extent) => ({ ...extent, position: payloadStart + extent.position })),
+    };
+  });
+  return { bytes, link: { ...draft, entries, sizeBytes } };
+}
+
+function encodeDirectory(draft: LinkDraft): Uint8Array {
+  const out = new ByteWriter(1024);
+  out.hex(draft.writeId, WRITE_ID_BYTES);
+  out.hex(draft.prev, WRITE_ID_BYTES);
+  out.string(draft.writerId);
+  out.u64(draft.createdAtMs);
+  out.u32(draft.entries.length);
+  for (const entry of draft.entries) {
+    out.u8(ENTRY_TYPE[entry.type]);
+    const lengthAt = out.position;
+    out.u32(0);
+    switch (entry.type) {
+      case "append":
+        encodeAppend(out, entry.extents);
+        break;
+      case "fence":
+        out.hex(entry.journalId, 16);
+        out.string(entry.endpoint);
+        break;
+      case "release":
+        break;
+      default:
+        throw new InvariantError(`unknown entry ${JSON.stringify(entry satisfies never)}`);
+    }
+    out.u32At(lengthAt, out.position - lengthAt - 4);
+  }
+  out.u32(crc32c(out.bytes()));
+  return out.bytes();
+}
+
+function encodeAppend(out: ByteWriter, extents: readonly LinkExtent[]): void {
+  const topics = new Map<TopicId, number>();
+  for (const extent of extents) if (!topics.has(extent.topicId)) topics.set(extent.topicId, topics.size);
+  out.u32(topics.size);
+  for (const topicId of topics.keys()) out.hex(topicId, 16);
+  out.u32(0); // data objects: none yet
+  out.u32(extents.length);
+  for (const extent of extents) {
+    const span = extent.nextOffset - extent.baseOffset;
+    if (span < 1 || span > 0xffff_ffff) throw new InvariantError(`extent of ${span} offsets`);
+    out.u32(topics.get(extent.topicId) ?? 0);
+    out.u32(extent.partition);
+    out.u32(extent.leaderEpoch);
+    out.u32(0); // object: 0 is the payload of this index file
+    out.u64(extent.baseOffset);
+    out.u32(span);
+    out.u32(extent.lengthBytes);
+    out.u64(extent.position);
+    out.i64(extent.maxTimestampMs);
+  }
+}
+
+/**
+ * Checks and reads the header. `bytes` holds at least the first 64 bytes of the object; fewer is corruption: an index file is
+ * created whole. The caller compares shard and seq with the name it asked for by passing them in.
+ */
+export function decodeLinkHeader(bytes: Uint8Array, key: ObjectKey, shard: ShardId, seq: Seq): LinkHeader {
+  if (bytes.length < HEADER_BYTES)
+    throw new CorruptionError(key, bytes.length, `index file of ${bytes.length} bytes has no whole header`);
+  const reader = new ByteReader(bytes.subarray(0, HEADER_BYTES), key, 0);
+  const magic = reader.u32();
+  const magicIndex = reader.u32();
+  if (magic !== MAGIC || magicIndex !== MAGIC_INDEX)
+    throw new CorruptionError(key, 0, "not an index file (magic bytes differ)");
+  const stored = new ByteReader(
+    bytes.subarray(HEADER_BYTES - CRC_BYTES, HEADER_BYTES),
+    key,
+    HEADER_BYTES - CRC_BYTES,
+  ).u32();
+  // Before the version is believed: a flipped version byte is corruption, not a newer format.
+  if (crc32c(bytes.subarray(0, HEADER_BYTES - CRC_BYTES)) !== stored)
+    throw new CorruptionError(key, 0, "header fails its CRC32C");
+  const version = reader.u16();
+  if (version !== INDEX_FORMAT_VERSION)
+    throw new UnsupportedVersionError(`index file ${key}`, version, INDEX_FORMAT_VERSION);
+  const flags = reader.u8();
+  if (flags !== 0) throw new UnsupportedVersionError(`flags of index file ${key}`, flags, 0);
+  const encryption = reader.u8();
+  if (encryption !== 0) throw new UnsupportedVersionError(`encryption of index file ${key}`, encryption, "0 (none)");
+  const foundShard = reader.u32();
+  const foundSeq = reader.u64();
+  if (foundShard !== shard || foundSeq !== seq) {
+    throw new CorruptionError(
+      key,
+      12,
+      `holds seq ${foundSeq} of shard ${foundShard}: the object stands under a wrong name`,
+    );
+  }
+  const epoch = reader.u32();
+  const directoryBytes = reader.u32();
+  const payloadBytes = reader.u64();
+  if (directoryBytes > MAX_DIRECTORY_BYTES) {
+    throw new CorruptionError(key, 28, `directory of ${directoryBytes} bytes, the limit is ${MAX_DIRECTORY_BYTES}`);
+  }
+  return { shard, seq, epoch: epoch as Epoch, directoryBytes, payloadBytes };
+}
+
+/**
+ * Checks and reads the directory that follows `header`. `bytes` starts at the start of the file and holds the whole directory;
+ * `sizeBytes` is the size of the stored object.
+ */
+export function decodeLink(bytes: Uint8Array, header: LinkHeader, sizeBytes: number, key: ObjectKey): Link {
+  const payloadStart = HEADER_BYTES + header.directoryBytes;
+  if (sizeBytes !== payloadStart + header.payloadBytes) {
+    throw new CorruptionError(
+      key,
+      sizeBytes,
+      `object has ${sizeBytes} bytes, its header says ${payloadStart + header.payloadBytes}`,
+    );
+  }
+  if (bytes.length < payloadStart)
+    throw new CorruptionError(key, bytes.length, `directory is cut at byte ${bytes.length}`);
+  const directory = bytes.subarray(HEADER_BYTES, payloadStart);
+  const body = directory.subarray(0, Math.max(0, directory.length - CRC_BYTES));
+  const stored = new ByteReader(directory.subarray(body.length), key, HEADER_BYTES + body.length).u32();
+  if (crc32c(body) !== stored) throw new CorruptionError(key, HEADER_BYTES, "directory fails its CRC32C");
+
+  const reader = new ByteReader(body, key, HEADER_BYTES);
+  const writeId = reader.hex(WRITE_ID_BYTES) as WriteId;
+  const prev = reader.hex(WRITE_ID_BYTES) as WriteId;
+  const writerId = reader.string();
+  const createdAtMs = reader.u64();
+  const count = reader.u32();
+  const entries: LinkEntry[] = [];
+  for (let i = 0; i < count; i++) {
+    const type = reader.u8();
+    const length = reader.u32();
+    entries.push(decodeEntry(reader.slice(length), type, payloadStart, sizeBytes, key));
+  }
+  reader.end();
+  const fence = entries.some((entry) => entry.type === "fence");
+  if (entries.length === 0 || (fence && entries.length > 1)) {
+    throw new CorruptionError(
+      key,
+      HEADER_BYTES,
+      `link with ${entries.length} entries${fence ? ", one of them a fence" : ""}`,
+    );
+  }
+  return {
+    shard: header.shard,
+    seq: header.seq,
+    epoch: header.epoch,
+    writeId,
+    prev,
+    writerId,
+    createdAtMs,
+    entries,
+    sizeBytes,
+  };
+}
+
+function decodeEntry(
+  reader: ByteReader,
+  type: number,
+  payloadStart: number,
+  sizeBytes: number,
+  key: ObjectKey,
+): LinkEntry {
+  switch (type) {
+    case ENTRY_TYPE.append: {
+      const extents = decodeAppend(reader, payloadStart, sizeBytes, key);
+      reader.end();
+      return { type: "append", extents };
+    }
+    case ENTRY_TYPE.fence: {
+      const journalId = reader.hex(16);
+      const endpoint = reader.string();
+      reader.end();
+      return { type: "fence", journalId, endpoint };
+    }
+    case ENTRY_TYPE.release:
+      reader.end();
+      return { type: "release" };
+    default:
+      // Skipping an entry would fold another state than its writer had.
+      throw new UnsupportedVersionError(`entry of index file ${key}`, type, Object.values(ENTRY_TYPE).join(", "));
+  }
+}
+
+function decodeAppend(reader: ByteReader, payloadStart: number, sizeBytes: number, key: ObjectKey): LinkExtent[] {
+  const topics: TopicId[] = [];
+  for (let left = reader.count(16); left > 0; left--) topics.push(reader.hex(16) as TopicId);
+  const objects = reader.u32();
+  if (objects !== 0)
+    throw new UnsupportedVersionError(`append entry of index file ${key}`, `${objects} data objects`, "inline payload");
+  const extents: LinkExtent[] = [];
+  for (let left = reader.count(EXTENT_BYTES); left > 0; left--) {
+    const at = reader.position;
+    const topicId = topics[reader.u32()];
+    if (topicId === undefined) throw new CorruptionError(key, at, "extent names a topic that the link does not list");
+    const partition = reader.u32();
+    const leaderEpoch = reader.u32() as Epoch;
+    const object = reader.u32();
+    if (object !== 0) throw new CorruptionError(key, at, `extent names data object ${object}, the link lists none`);
+    const baseOffset = reader.u64() as Offset;
+    const span = reader.u32();
+    const lengthBytes = reader.u32();
+    const position = payloadStart + reader.u64();
+    const maxTimestampMs = reader.i64();
+    if (span < 1 || lengthBytes < 1) throw new CorruptionError(key, at, "empty extent");
+    if (position + lengthBytes > sizeBytes)
+      throw new CorruptionError(key, at, `extent ends at ${position + lengthBytes}, the object at ${sizeBytes}`);
+    const nextOffset = (baseOffset + span) as Offset;
+    if (!Number.isSafeInteger(nextOffset))
+      throw new CorruptionError(key, at, `offset ${nextOffset} is not a safe integer`);
+    extents.push({ topicId, partition, leaderEpoch, baseOffset, nextOffset, position, lengthBytes, maxTimestampMs });
+  }
+  return extents;
+}

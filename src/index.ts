@@ -1,0 +1,39 @@
+/** tierlog: a streaming-log segment storage engine with object-store tiering. See README.md. */
+export type { AckLevel, AppendReceipt, Epoch, Offset, ShardId, TopicId, Watermarks } from "./domain.ts";
+export * from "./errors.ts";
+export type { Clock, ScheduledTask } from "./runtime/clock.ts";
+export type { FileSystem } from "./runtime/file-system.ts";
+export type { Logger } from "./runtime/logger.ts";
+export type { Random } from "./runtime/random.ts";
+export type { Runtime } from "./runtime/runtime.ts";
+export type { Config } from "./config/config.ts";
+export { Secret } from "./config/secret.ts";
+export type { Compression } from "./record/compression.ts";
+export type { LogRecord, RecordHeader, StoredRecord } from "./record/record.ts";
+export type {
+  ByteRange,
+  CallOptions,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  ObjectStore,
+  PutCondition,
+  PutOptions,
+  PutOutcome,
+  StoredObject,
+} from "./object-store/object-store.ts";
+export type { OperationMetrics, StoreMetrics } from "./object-store/metered.ts";
+export type {
+  CreateTopicOptions,
+  EncodedAppend,
+  EngineApi,
+  EngineMetrics,
+  PartitionApi,
+  PartitionInspection,
+  ReadOptions,
+  ReadResult,
+  RecordsOptions,
+  TopicApi,
+  TopicDescription,
+} from "./engine/api.ts";
+export { Engine, type OpenOptions } from "./engine/engine.ts";

@@ -1,0 +1,35 @@
+import type { Clock } from "../runtime/clock.ts";
+
+/** The life of one attempt: its signal fires when the caller's does or when its time is over. */
+export interface Attempt {
+  readonly signal: AbortSignal;
+  /** Did time end it (and not the caller)? */
+  timedOut(): boolean;
+  /** Frees timer and listener. Safe to repeat. */
+  end(): void;
+}
+
+/**
+ * Starts the clock of one attempt. `end` must be called however the attempt goes: the caller's signal may live as long as the
+ * process, and each listener left on it keeps a finished request in memory (so no `AbortSignal.any` either).
+ */
+export function startAttempt(clock: Clock, timeoutMs: number, callerSignal: AbortSignal | undefined): Attempt {
+  const controller = new AbortController();
+  let timedOut = false;
+  const onAbort = (): void => controller.abort(callerSignal?.reason);
+  if (callerSignal?.aborted === true) onAbort();
+  callerSignal?.addEventListener("abort", onAbort, { once: true });
+  const timer = clock.schedule(timeoutMs, () => {
+    if (controller.signal.aborted) return;
+    timedOut = true;
+    controller.abort(new Error(`no answer within ${Math.round(timeoutMs)} ms`));
+  });
+  return {
+    signal: controller.signal,
+    timedOut: () => timedOut,
+    end() {
+      timer.cancel();
+      callerSignal?.removeEventListener("abort", onAbort);
+    },
+  };
+}

@@ -1,0 +1,201 @@
+import type { Epoch, Offset } from "../domain.ts";
+import { InvalidArgumentError, InvariantError } from "../errors.ts";
+import { BATCH_HEADER_BYTES, CRC_AT, CRC_FROM, writeBatchHeader } from "./batch-header.ts";
+import { writeInt32 } from "./big-endian.ts";
+import { compressLz4, type Compression } from "./compression.ts";
+import { crc32c } from "./crc32c.ts";
+import { recordBodyBytes, writeRecord } from "./record-encoder.ts";
+import type { LogRecord } from "./record.ts";
+import { sizeOfVarint } from "./varint.ts";
+
+export { checkRecords } from "./check-records.ts";
+
+/** Thousands of partitions may have an open batch. */
+const FIRST_BUFFER_BYTES = 1024;
+/** Lengths and deltas in a batch are signed 32-bit numbers; half of their range leaves no sum near its end. */
+const MAX_BYTES_LIMIT = 2 ** 30;
+/** A finished batch keeps the builder's buffer if at most this part of it is unused; else the batch is copied out. */
+const WASTE_MAX = 1 / 8;
+
+export interface SealedBatch {
+  /** One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds no much larger buffer alive. */
+  readonly bytes: Uint8Array;
+  readonly recordCount: number;
+  readonly baseOffset: Offset;
+  /** First offset after the batch. */
+  readonly nextOffset: Offset;
+  readonly maxTimestampMs: number;
+}
+
+/**
+ * One open batch: records are encoded as they come, header, CRC and compression follow once, at `seal`, which ends the builder.
+ * Use after `seal` is an `InvariantError`, as is sealing nothing. Timestamps are CreateTime and may decrease.
+ *
+ * REQUIRES of all records: they passed `checkRecords`.
+ */
+export class BatchBuilder {
+  readonly #baseOffset: Offset;
+  readonly #epoch: Epoch;
+  readonly #maxBytes: number;
+  #buffer: Buffer;
+  #sizeBytes = BATCH_HEADER_BYTES;
+  #recordCount = 0;
+  #baseTimestampMs = 0;
+  #maxTimestampMs = 0;
+  #sealed = false;
+
+  /** `maxBytes` bounds the whole batch before compression, its header included. */
+  constructor(options: { readonly baseOffset: Offset; readonly epoch: Epoch; readonly maxBytes: number }) {
+    const { baseOffset, epoch, maxBytes } = options;
+    if (!Number.isSafeInteger(maxBytes) || maxBytes <= BATCH_HEADER_BYTES || maxBytes > MAX_BYTES_LIMIT) {
+      throw new InvalidArgumentError(
+        "maxBytes",
+        maxBytes,
+        `must be an integer above ${BATCH_HEADER_BYTES} and at most ${MAX_BYTES_LIMIT}`,
+      );
+    }
+    // A batch holds fewer records than bytes.
+    if (!Number.isSafeInteger(baseOffset + maxBytes) || baseOffset < 0) {
+      throw new InvalidArgumentError(
+        "baseOffset",
+        baseOffset,
+        "must be an integer ≥ 0 with room for a batch behind it",
+      );
+    }
+    this.#baseOffset = baseOffset;
+    this.#epoch = epoch;
+    this.#maxBytes = maxBytes;
+    this.#buffer = Buffer.allocUnsafeSlow(Math.min(FIRST_BUFFER_BYTES, maxBytes));
+  }
+
+  get recordCount(): number {
+    return this.#recordCount;
+  }
+
+  /** The offset that the next record gets. */
+  get nextOffset(): Offset {
+    return (this.#baseOffset + this.#recordCount) as Offset;
+  }
+
+  /** Size of the batch so far, uncompressed, with its header. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /**
+   * Takes all of records[start, end) or, where they do not fit, none: false, and the builder is as before. Copies keys, values
+   * and headers: the caller may reuse its buffers. Records without a timestamp get `nowMs`.
+   */
+  tryAppend(records: readonly LogRecord[], start: number, end: number, nowMs: number): boolean {
+    this.#checkUsable(nowMs);
+    const sizeBytes = this.#sizeBytes;
+    const recordCount = this.#recordCount;
+    const baseTimestampMs = this.#baseTimestampMs;
+    const maxTimestampMs = this.#maxTimestampMs;
+    for (let i = start; i < end; i++) {
+      if (this.#add(records[i], nowMs)) continue;
+      this.#sizeBytes = sizeBytes;
+      this.#recordCount = recordCount;
+      this.#baseTimestampMs = baseTimestampMs;
+      this.#maxTimestampMs = maxTimestampMs;
+      return false;
+    }
+    return true;
+  }
+
+  /** Takes as many of records[start, …) as fit and returns how many; 0 if not even the first does. Else as `tryAppend`. */
+  appendSome(records: readonly LogRecord[], start: number, nowMs: number): number {
+    this.#checkUsable(nowMs);
+    let i = start;
+    while (i < records.length && this.#add(records[i], nowMs)) i++;
+    return i - start;
+  }
+
+  /**
+   * Ends the builder. The answer comes at once for "none" and for up to 32 KiB of records, else as a promise. With "lz4", a
+   * batch that LZ4 does not make smaller is stored with codec none.
+   */
+  seal(compression: Compression): SealedBatch | Promise<SealedBatch> {
+    if (this.#sealed) throw new InvariantError("the batch is sealed already");
+    if (this.#recordCount === 0) throw new InvariantError("a batch without records cannot be sealed");
+    this.#sealed = true;
+    const batch = this.#buffer.subarray(0, this.#sizeBytes);
+    // Whoever keeps the builder keeps no bytes.
+    this.#buffer = Buffer.alloc(0);
+    if (compression === "none") return this.#finish(uncompressed(batch), "none");
+    const frame = compressLz4(batch.subarray(BATCH_HEADER_BYTES));
+    return frame instanceof Uint8Array
+      ? this.#finishSmaller(batch, frame)
+      : frame.then((bytes) => this.#finishSmaller(batch, bytes));
+  }
+
+  #add(record: LogRecord | undefined, nowMs: number): boolean {
+    if (record === undefined) throw new InvariantError("append beyond the end of the records");
+    const timestampMs = record.timestampMs ?? nowMs;
+    const timestampDelta = this.#recordCount === 0 ? 0 : timestampMs - this.#baseTimestampMs;
+    const body = recordBodyBytes(record, timestampDelta, this.#recordCount);
+    const end = this.#sizeBytes + sizeOfVarint(body) + body;
+    if (end > this.#maxBytes) return false;
+    if (end > this.#buffer.length) this.#grow(end);
+    writeRecord(this.#buffer, this.#sizeBytes, body, record, timestampDelta, this.#recordCount);
+    if (this.#recordCount === 0) {
+      this.#baseTimestampMs = timestampMs;
+      this.#maxTimestampMs = timestampMs;
+    } else if (timestampMs > this.#maxTimestampMs) {
+      this.#maxTimestampMs = timestampMs;
+    }
+    this.#sizeBytes = end;
+    this.#recordCount++;
+    return true;
+  }
+
+  #grow(neededBytes: number): void {
+    let capacity = this.#buffer.length;
+    while (capacity < neededBytes) capacity *= 2;
+    const larger = Buffer.allocUnsafeSlow(Math.min(capacity, this.#maxBytes));
+    larger.set(this.#buffer.subarray(0, this.#sizeBytes));
+    this.#buffer = larger;
+  }
+
+  #checkUsable(nowMs: number): void {
+    if (this.#sealed) throw new InvariantError("the batch is sealed already");
+    if (!Number.isSafeInteger(nowMs) || nowMs < 0) {
+      throw new InvalidArgumentError("nowMs", nowMs, "must be an integer ≥ 0 (milliseconds since 1970)");
+    }
+  }
+
+  #finishSmaller(batch: Buffer, frame: Uint8Array): SealedBatch {
+    if (BATCH_HEADER_BYTES + frame.length >= batch.length) return this.#finish(uncompressed(batch), "none");
+    const compressed = Buffer.allocUnsafeSlow(BATCH_HEADER_BYTES + frame.length);
+    compressed.set(frame, BATCH_HEADER_BYTES);
+    return this.#finish(compressed, "lz4");
+  }
+
+  #finish(bytes: Buffer, compression: Compression): SealedBatch {
+    writeBatchHeader(bytes, {
+      baseOffset: this.#baseOffset,
+      epoch: this.#epoch,
+      compression,
+      recordCount: this.#recordCount,
+      baseTimestampMs: this.#baseTimestampMs,
+      maxTimestampMs: this.#maxTimestampMs,
+    });
+    writeInt32(bytes, CRC_AT, crc32c(bytes.subarray(CRC_FROM)));
+    return {
+      bytes,
+      recordCount: this.#recordCount,
+      baseOffset: this.#baseOffset,
+      nextOffset: this.nextOffset,
+      maxTimestampMs: this.#maxTimestampMs,
+    };
+  }
+}
+
+/** The batch in a buffer of about its own size. */
+function uncompressed(batch: Buffer): Buffer {
+  const capacity = batch.buffer.byteLength;
+  if (capacity - batch.length <= capacity * WASTE_MAX) return batch;
+  const copy = Buffer.allocUnsafeSlow(batch.length);
+  copy.set(batch);
+  return copy;
+}

@@ -1,0 +1,177 @@
+import type { ObjectKey } from "../domain.ts";
+import { CorruptionError, MissingObjectError } from "../errors.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
+import { Semaphore } from "../runtime/mutex.ts";
+
+export interface ObjectCacheOptions {
+  readonly store: ObjectStore;
+  /** `cache.tail_size`: files just committed by this process. */
+  readonly tailBytes: number;
+  /** `cache.size`: bytes fetched from the store. */
+  readonly cacheBytes: number;
+}
+
+export interface CacheMetrics {
+  readonly tailHits: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** Held now, tail and fetched. */
+  readonly bytes: number;
+}
+
+interface Entry {
+  readonly key: ObjectKey;
+  readonly start: number;
+  /** As asked for: the object may end before. */
+  readonly end: number;
+  readonly fetch: Promise<Uint8Array>;
+  /** 0 while the fetch is under way. */
+  sizeBytes: number;
+}
+
+const BLOCK_BYTES = 8 * 1024 * 1024;
+const FETCHES_MAX = 16;
+const TOUCHED_MAX = 4096;
+
+/**
+ * Bytes of immutable objects, shared by all readers of an engine.
+ *
+ * The first miss in a block of an object fetches just the range; the second fetches the whole block: a reader of one partition
+ * does not pay for its neighbours, and readers of all the partitions in a file pay two GETs for it, not one each. Concurrent
+ * misses share one fetch.
+ */
+export class ObjectCache {
+  readonly #store: ObjectStore;
+  readonly #tailBytesMax: number;
+  readonly #cacheBytesMax: number;
+  readonly #blockBytes: number;
+  readonly #fetches = new Semaphore(FETCHES_MAX);
+  readonly #tail = new Map<ObjectKey, Uint8Array>();
+  #tailBytes = 0;
+  /** Insertion order is the order of use, oldest first. */
+  readonly #recent = new Set<Entry>();
+  readonly #byKey = new Map<ObjectKey, Entry[]>();
+  #cacheBytes = 0;
+  /** Blocks with one miss so far. */
+  readonly #touched = new Set<string>();
+  #tailHits = 0;
+  #hits = 0;
+  #misses = 0;
+
+  constructor(options: ObjectCacheOptions) {
+    this.#store = options.store;
+    this.#tailBytesMax = options.tailBytes;
+    this.#cacheBytesMax = options.cacheBytes;
+    this.#blockBytes = Math.min(BLOCK_BYTES, Math.floor(options.cacheBytes / 4));
+  }
+
+  metrics(): CacheMetrics {
+    return {
+      tailHits: this.#tailHits,
+      hits: this.#hits,
+      misses: this.#misses,
+      bytes: this.#tailBytes + this.#cacheBytes,
+    };
+  }
+
+  /** Keeps a whole object that was just written, so that consumers at the tail cost no request. Takes `bytes` over. */
+  keepTail(key: ObjectKey, bytes: Uint8Array): void {
+    if (bytes.length > this.#tailBytesMax) return;
+    this.#tail.set(key, bytes);
+    this.#tailBytes += bytes.length;
+    for (const [oldest, old] of this.#tail) {
+      if (this.#tailBytes <= this.#tailBytesMax) break;
+      this.#tail.delete(oldest);
+      this.#tailBytes -= old.length;
+    }
+  }
+
+  /**
+   * Bytes [start, end) of an object that the index chain names: read only, shared. `MissingObjectError` when it is gone,
+   * `CorruptionError` when it is shorter than that.
+   */
+  async read(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
+    const tail = this.#tail.get(key);
+    if (tail !== undefined) {
+      this.#tailHits++;
+      return slice(tail, 0, start, end, key);
+    }
+    const known = this.#find(key, start, end);
+    if (known === undefined) this.#misses++;
+    else this.#hits++;
+    const entry = known ?? this.#fetch(key, start, end);
+    return slice(await entry.fetch, entry.start, start, end, key);
+  }
+
+  #find(key: ObjectKey, start: number, end: number): Entry | undefined {
+    const entry = this.#byKey.get(key)?.find((candidate) => candidate.start <= start && end <= candidate.end);
+    if (entry === undefined) return undefined;
+    this.#recent.delete(entry);
+    this.#recent.add(entry);
+    return entry;
+  }
+
+  #fetch(key: ObjectKey, start: number, end: number): Entry {
+    const range = this.#rangeOf(key, start, end);
+    const entry: Entry = { key, ...range, fetch: this.#fetches.run(() => this.#get(key, range)), sizeBytes: 0 };
+    const entries = this.#byKey.get(key);
+    if (entries === undefined) this.#byKey.set(key, [entry]);
+    else entries.push(entry);
+    this.#recent.add(entry);
+    entry.fetch.then(
+      (bytes) => {
+        entry.sizeBytes = bytes.length;
+        this.#cacheBytes += bytes.length;
+        this.#evict();
+      },
+      // Its readers get the error from the promise itself; the next reader tries again.
+      () => this.#drop(entry),
+    );
+    return entry;
+  }
+
+  #rangeOf(key: ObjectKey, start: number, end: number): { start: number; end: number } {
+    const size = this.#blockBytes;
+    if (end - start > size) return { start, end };
+    const block = Math.floor(start / size);
+    const name = `${key}#${block}`;
+    if (!this.#touched.has(name)) {
+      if (this.#touched.size >= TOUCHED_MAX) this.#touched.clear();
+      this.#touched.add(name);
+      return { start, end };
+    }
+    return { start: block * size, end: Math.ceil(end / size) * size };
+  }
+
+  async #get(key: ObjectKey, range: { start: number; end: number }): Promise<Uint8Array> {
+    const object = await this.#store.get(key, { range });
+    if (object === undefined) throw new MissingObjectError(key, "the index chain");
+    return object.body;
+  }
+
+  #evict(): void {
+    for (const entry of this.#recent) {
+      if (this.#cacheBytes <= this.#cacheBytesMax) return;
+      if (entry.sizeBytes > 0) this.#drop(entry);
+    }
+  }
+
+  #drop(entry: Entry): void {
+    this.#recent.delete(entry);
+    this.#cacheBytes -= entry.sizeBytes;
+    const rest = (this.#byKey.get(entry.key) ?? []).filter((other) => other !== entry);
+    if (rest.length === 0) this.#byKey.delete(entry.key);
+    else this.#byKey.set(entry.key, rest);
+  }
+}
+
+function slice(bytes: Uint8Array, bytesStart: number, start: number, end: number, key: ObjectKey): Uint8Array {
+  if (end - bytesStart > bytes.length) {
+    throw new CorruptionError(
+      key,
+      bytesStart + bytes.length,
+      `the object ends here, the index chain names bytes up to ${end}`,
+    );
+  }
+  return bytes.subarray(start - bytesStart, end - bytesStart);
+}

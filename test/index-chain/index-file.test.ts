@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
+
 import { describe, expect, test } from "vitest";
+
 import type { Epoch, ObjectKey, Offset, Seq, ShardId } from "../../src/domain.ts";
 import { isTierlogError } from "../../src/errors.ts";
 import {
@@ -36,7 +38,10 @@ const EXAMPLE_PAYLOAD = [Buffer.from("hello"), Buffer.from("world!")];
 describe("golden files", () => {
   test.each([
     ["index-append.idx", () => encodeLink(EXAMPLE, EXAMPLE_PAYLOAD).bytes],
-    ["index-fence.idx", () => encodeLink(fenceDraft({ seq: 1, epoch: 3, id: "fence", prev: writeId("before") }), []).bytes],
+    [
+      "index-fence.idx",
+      () => encodeLink(fenceDraft({ seq: 1, epoch: 3, id: "fence", prev: writeId("before") }), []).bytes,
+    ],
     ["index-release.idx", () => encodeLink({ ...EXAMPLE, entries: [{ type: "release" }] }, []).bytes],
   ])("%s is what is written, byte for byte, and reads back", (name, encode) => {
     const golden = readFileSync(new URL(`../format/${name}`, import.meta.url));
@@ -51,7 +56,9 @@ test("what is decoded is what encodeLink said it wrote", () => {
   const [entry] = link.entries;
   if (entry?.type !== "append") throw new Error("no append");
   const [, second] = entry.extents;
-  expect(Buffer.from(bytes.subarray(second?.position, (second?.position ?? 0) + (second?.lengthBytes ?? 0))).toString()).toBe("world!");
+  expect(
+    Buffer.from(bytes.subarray(second?.position, (second?.position ?? 0) + (second?.lengthBytes ?? 0))).toString(),
+  ).toBe("world!");
 });
 
 test("linkOverheadBytes is exact: a flush fills a link to its limit and not over it", () => {

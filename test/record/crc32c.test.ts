@@ -1,5 +1,5 @@
 import { crc32c as native } from "@node-rs/crc32";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { crc32c } from "../../src/record/crc32c.ts";

@@ -68,7 +68,13 @@ export function decodeWithKafka(batch: Uint8Array): Promise<KafkaBatch> {
 
 export async function encodeWithKafka(
   messages: readonly KafkaMessage[],
-  options: { compression?: number; firstTimestamp: number; maxTimestamp: number; transactional?: boolean; producerId?: number },
+  options: {
+    compression?: number;
+    firstTimestamp: number;
+    maxTimestamp: number;
+    transactional?: boolean;
+    producerId?: number;
+  },
 ): Promise<Buffer> {
   const batch = await RecordBatch({
     ...options,

@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process";
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 
 import type { Epoch, Offset } from "../../src/domain.ts";
+import { CorruptionError } from "../../src/errors.ts";
 import { BatchBuilder, type SealedBatch } from "../../src/record/batch-builder.ts";
 import type { Where } from "../../src/record/batch.ts";
 import type { Compression } from "../../src/record/compression.ts";
@@ -79,7 +80,10 @@ export const anyRecord: fc.Arbitrary<LogRecord> = fc.record(
     value: fc.option(bytes(200), { nil: null }),
     headers: fc.array(
       fc.record({
-        key: fc.oneof(fc.string({ unit: "grapheme", maxLength: 12 }), fc.constantFrom("", "__proto__", "constructor", "\ufeffbom", "😀")),
+        key: fc.oneof(
+          fc.string({ unit: "grapheme", maxLength: 12 }),
+          fc.constantFrom("", "__proto__", "constructor", "\ufeffbom", "😀"),
+        ),
         value: fc.option(bytes(20), { nil: null }),
       }),
       { maxLength: 4 },
@@ -94,6 +98,16 @@ export const anyRecord: fc.Arbitrary<LogRecord> = fc.record(
 );
 
 export const anyRecords: fc.Arbitrary<LogRecord[]> = fc.array(anyRecord, { minLength: 1, maxLength: 30 });
+
+/** What `run` gives, or undefined where it finds damage; any other error is thrown on. */
+export function unlessCorrupt<T>(run: () => T): T | undefined {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof CorruptionError) return undefined;
+    throw error;
+  }
+}
 
 /** The `lz4` program; undefined where it is not installed, which only a developer's machine may be. */
 export function lz4Program(): ((args: readonly string[], input: Uint8Array) => Buffer) | undefined {

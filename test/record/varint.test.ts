@@ -1,10 +1,10 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { CorruptionError } from "../../src/errors.ts";
 import { sizeOfVarint, sizeOfVarlong, VarintReader, writeVarint, writeVarlong } from "../../src/record/varint.ts";
 import { problemsAt } from "../../src/record/where.ts";
-import { WHERE } from "./support.ts";
+import { unlessCorrupt, WHERE } from "./support.ts";
 
 const reader = (bytes: Uint8Array | string): VarintReader => {
   const buffer = typeof bytes === "string" ? Buffer.from(bytes, "hex") : Buffer.from(bytes);
@@ -15,7 +15,10 @@ const reader = (bytes: Uint8Array | string): VarintReader => {
 function zigzag64(value: number): string {
   let bits = BigInt.asUintN(64, (BigInt(value) << 1n) ^ (BigInt(value) >> 63n));
   let text = "";
-  for (; bits > 0x7fn; bits >>= 7n) text += Number((bits & 0x7fn) | 0x80n).toString(16).padStart(2, "0");
+  for (; bits > 0x7fn; bits >>= 7n)
+    text += Number((bits & 0x7fn) | 0x80n)
+      .toString(16)
+      .padStart(2, "0");
   return text + Number(bits).toString(16).padStart(2, "0");
 }
 
@@ -91,12 +94,8 @@ test("any bytes give a number in range or a CorruptionError, and never a positio
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 14 }), fc.boolean(), (bytes, long) => {
       const input = reader(bytes);
-      try {
-        const value = long ? input.varlong("it") : input.varint("it");
-        expect(long ? Number.isSafeInteger(value) : value === (value | 0)).toBe(true);
-      } catch (error) {
-        expect(error).toBeInstanceOf(CorruptionError);
-      }
+      const value = unlessCorrupt(() => (long ? input.varlong("it") : input.varint("it"))) ?? 0;
+      expect(long ? Number.isSafeInteger(value) : value === (value | 0)).toBe(true);
       expect(input.position).toBeLessThanOrEqual(bytes.length);
     }),
     { numRuns: 5000 },

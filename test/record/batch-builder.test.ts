@@ -103,7 +103,8 @@ describe("limits", () => {
         if (kept.length === 0) return;
         const batch = sync(open.seal("none"));
         expect(batch.bytes.length).toBeLessThanOrEqual(maxBytes);
-        verifyBatch(batch.bytes, 0, WHERE);
+        const times = kept.map((record) => record.timestampMs ?? NOW_MS);
+        expect(verifyBatch(batch.bytes, 0, WHERE).maxTimestampMs).toBe(Math.max(...times));
         expect(decoded(batch)).toEqual(expected(kept));
       }),
       { numRuns: 500 },

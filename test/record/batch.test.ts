@@ -147,6 +147,10 @@ describe("readExtent", () => {
     expect(() => read([first, second, third], { baseOffset: offset(99) })).toThrow("offset 100 where 99 is due");
   });
 
+  test("an extent that holds nothing", () => {
+    expect(() => readExtent(Buffer.alloc(0), directory(100), WHERE)).toThrow("without bytes");
+  });
+
   test("the error names the object and the position in it", async () => {
     const { bytes, nextOffset } = await extentOf([simple, simple]);
     const second = bytes.length / 2;
@@ -235,6 +239,11 @@ describe("readBatchHeader", () => {
     const sealed = resealed(bytes);
     sealed.writeInt32BE(length, 8);
     expect(() => checkEncodedBatch(sealed, MIB)).toThrow(invalid);
+  });
+
+  test("a length below the header's is refused for what it is, whatever the codec", async () => {
+    const bytes = await changed((b) => (b.writeInt32BE(48, 8), b.writeUInt16BE(3, 21)));
+    expect(() => readBatchHeader(bytes, 0, WHERE)).toThrow("a batch of 60 bytes");
   });
 
   test("offsets up to the last safe integer", async () => {

@@ -191,6 +191,12 @@ describe.skipIf(lz4 === undefined)("frames of the lz4 program", () => {
     expect(() => decompress(frame, bytes.length - 1)).toThrow(`the limit is ${bytes.length - 1}`);
   });
 
+  test("a content size that is not that of the content is found", () => {
+    const pack = (content: Uint8Array): Buffer => lz4?.(["-1", "--content-size"], content) ?? Buffer.alloc(0);
+    const [header, blocks] = [pack(bytes.subarray(0, 1000)).subarray(0, 15), pack(bytes.subarray(0, 900)).subarray(15)];
+    expect(() => decompress(Buffer.concat([header, blocks]))).toThrow(CorruptionError);
+  });
+
   test("it reads ours", async () => {
     for (const size of [0, 100, 30_000, bytes.length]) {
       const frame = await compressLz4(bytes.subarray(0, size));

@@ -5,6 +5,8 @@ export interface Attempt {
   readonly signal: AbortSignal;
   /** Did time end it (and not the caller)? */
   timedOut(): boolean;
+  /** Fires the signal now, so that whatever is still under way lets go of its socket. */
+  cancel(): void;
   /** Frees timer and listener. Safe to repeat. */
   end(): void;
 }
@@ -27,6 +29,7 @@ export function startAttempt(clock: Clock, timeoutMs: number, callerSignal: Abor
   return {
     signal: controller.signal,
     timedOut: () => timedOut,
+    cancel: () => controller.abort(),
     end() {
       timer.cancel();
       callerSignal?.removeEventListener("abort", onAbort);

@@ -90,13 +90,12 @@ export class BatchBuilder {
     this.#checkUsable(nowMs);
     const sizeBytes = this.#sizeBytes;
     const recordCount = this.#recordCount;
-    const baseTimestampMs = this.#baseTimestampMs;
     const maxTimestampMs = this.#maxTimestampMs;
     for (let i = start; i < end; i++) {
       if (this.#add(records[i], nowMs)) continue;
+      // The base timestamp needs no way back: the first record sets it.
       this.#sizeBytes = sizeBytes;
       this.#recordCount = recordCount;
-      this.#baseTimestampMs = baseTimestampMs;
       this.#maxTimestampMs = maxTimestampMs;
       return false;
     }

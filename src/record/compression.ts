@@ -36,6 +36,7 @@ export function decompressLz4(frame: Uint8Array, maxBytes: number, problem: Prob
   } catch (error) {
     throw problem(0, `the LZ4 frame is damaged: ${error instanceof Error ? error.message : String(error)}`);
   }
+  // lz4-napi compares them too, today; nothing in its contract says so.
   if (bounds.contentBytes !== undefined && bounds.contentBytes !== content.length) {
     throw problem(6, `the LZ4 frame claims ${bounds.contentBytes} bytes and holds ${content.length}`);
   }

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
+
 import type { ObjectKey, Seq } from "../../src/domain.ts";
 import { FencedError, ObjectStoreError } from "../../src/errors.ts";
 import { IndexChain } from "../../src/index-chain/index-chain.ts";
@@ -213,7 +214,12 @@ describe("taking over", () => {
     await append(a);
     const b = chain("B");
     await expect(b.takeOver()).resolves.toBe(2);
-    await expect(append(a)).rejects.toMatchObject({ code: "TIERLOG_FENCED", localEpoch: 1, currentEpoch: 2, effect: "none" });
+    await expect(append(a)).rejects.toMatchObject({
+      code: "TIERLOG_FENCED",
+      localEpoch: 1,
+      currentEpoch: 2,
+      effect: "none",
+    });
     await expect(append(a)).rejects.toBeInstanceOf(FencedError);
     await expect(a.takeOver()).rejects.toBeInstanceOf(FencedError);
     await expect(append(b)).resolves.toBe(3);
@@ -260,7 +266,10 @@ describe("folding", () => {
     await land(server, fenceDraft({ seq: 0, epoch: 1, id: "A0", prev: NO_WRITE_ID }));
     await land(server, appendDraft({ seq: 1, epoch: 1, id: "A1", prev: writeId("A0"), baseOffset: 5 }));
     const reader = chain("R");
-    await expect(reader.refresh()).rejects.toMatchObject({ code: "TIERLOG_CORRUPTION", key: indexKey(SHARD, 1 as Seq) });
+    await expect(reader.refresh()).rejects.toMatchObject({
+      code: "TIERLOG_CORRUPTION",
+      key: indexKey(SHARD, 1 as Seq),
+    });
     expect(reader.state.nextSeq).toBe(1);
     await expect(chain("B").takeOver()).rejects.toMatchObject({ code: "TIERLOG_CORRUPTION" });
   });
@@ -269,7 +278,10 @@ describe("folding", () => {
     const a = chain("A");
     await a.takeOver();
     for (let i = 0; i < 100; i++) await append(a);
-    const many = Array.from({ length: 3000 }, (_, partition) => ({ ...extent(0, 2, 1, partition * 4), partition: partition + 1 }));
+    const many = Array.from({ length: 3000 }, (_, partition) => ({
+      ...extent(0, 2, 1, partition * 4),
+      partition: partition + 1,
+    }));
     await a.commit([{ type: "append", extents: many }], [Buffer.alloc(12_000)]);
     const reader = chain("R");
     await reader.refresh();

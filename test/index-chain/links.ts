@@ -13,7 +13,13 @@ export function writeId(name: string): WriteId {
   return Buffer.from(name.padEnd(16, ".")).toString("hex") as WriteId;
 }
 
-export function extent(baseOffset: number, nextOffset: number, epoch: number, position = 0, lengthBytes = 4): LinkExtent {
+export function extent(
+  baseOffset: number,
+  nextOffset: number,
+  epoch: number,
+  position = 0,
+  lengthBytes = 4,
+): LinkExtent {
   return {
     ...PARTITION,
     leaderEpoch: epoch as Epoch,

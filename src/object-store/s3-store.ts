@@ -1,0 +1,350 @@
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+
+import {
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+  type GetObjectCommandOutput,
+} from "@aws-sdk/client-s3";
+import { NodeHttpHandler } from "@smithy/node-http-handler";
+
+import type { ETag, ObjectKey } from "../domain.ts";
+import { AbortedError, ClosedError, InvalidArgumentError, ObjectStoreError, isTierlogError } from "../errors.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { startAttempt } from "./attempt.ts";
+import { checkRange, resolveRange } from "./byte-range.ts";
+import { bareETag, checkCondition, quotedETag } from "./etag.ts";
+import { KEY_BYTES_MAX, checkKey, compareKeys } from "./object-key.ts";
+import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
+import { collectBody } from "./s3-body.ts";
+import { deleteError, s3Outcome, type S3Outcome, type S3Request } from "./s3-outcome.ts";
+
+export interface S3StoreSettings {
+  readonly bucket: string;
+  readonly region: string;
+  /** Default: AWS. Given: any S3-compatible server, as in "http://127.0.0.1:7480". */
+  readonly endpoint?: string;
+  /** Put before every key, with a slash between; may be empty. Keys that the store gives out do not have it. */
+  readonly prefix: string;
+  /** Default: the SDK's own search (environment, profile, web identity, instance). */
+  readonly credentials?: {
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly sessionToken?: string;
+  };
+  readonly forcePathStyle: boolean;
+  /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
+  readonly requestTimeoutMs: number;
+  /** Requests beyond it wait for a socket. */
+  readonly maxSockets: number;
+  /** Ceph RGW and its relatives compare If-Match with the quotes on and so never match; for those "bare". */
+  readonly ifMatchEtag: "quoted" | "bare";
+}
+
+/** S3's limit for one multi-delete. */
+const DELETE_KEYS_MAX = 1000;
+
+/** A TCP connection that takes longer is not coming; a whole `requestTimeoutMs` would be spent on a dead address. */
+const CONNECT_TIMEOUT_MS = 3_000;
+
+/**
+ * An S3 bucket as an object store: ONE attempt per call, no retries in the SDK. A repeated conditional write loses against
+ * itself and answers 412; only the settling wrapper, which reads back, may repeat.
+ *
+ * What one call may cost beyond one request: a ranged get past the end a HEAD for the size, a head of a missing object a GET
+ * (HEAD cannot tell a missing key from a missing bucket).
+ */
+export function createS3Store(settings: S3StoreSettings, runtime: { readonly clock: Clock }): ObjectStore {
+  const { bucket, requestTimeoutMs } = settings;
+  const keyPrefix = settings.prefix === "" ? "" : `${settings.prefix}/`;
+  const keyBytesMax = KEY_BYTES_MAX - Buffer.byteLength(keyPrefix, "utf8");
+  if (keyBytesMax < 1) throw new InvalidArgumentError("prefix", settings.prefix, "leaves no room for a key");
+  const client = createClient(settings);
+  let closed = false;
+
+  /** Sends one request under one deadline; `read` still runs under it. Resolves to the outcome where that is not an error. */
+  async function request<T>(
+    what: S3Request,
+    callerSignal: AbortSignal | undefined,
+    send: (signal: AbortSignal) => Promise<T>,
+  ): Promise<{ readonly kind: "ok"; readonly value: T } | Exclude<S3Outcome, { readonly kind: "error" }>> {
+    if (closed) throw new ClosedError("object store");
+    if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
+    const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
+    try {
+      return { kind: "ok", value: await send(attempt.signal) };
+    } catch (error) {
+      // Whatever went wrong: a body that was not read to its end would keep its socket.
+      const timedOut = attempt.timedOut();
+      attempt.cancel();
+      if (isTierlogError(error)) throw error;
+      const outcome = s3Outcome(error, what, timedOut ? { timeoutMs: requestTimeoutMs } : undefined);
+      if (outcome.kind !== "error") return outcome;
+      // An answer that came all the same says more than "aborted".
+      if (isAborted(callerSignal) && outcome.error.status === undefined) {
+        const effect = what.operation === "put" ? "unknown" : "none";
+        throw new AbortedError(`${what.operation} ${what.key}`, { cause: callerSignal?.reason, effect });
+      }
+      throw outcome.error;
+    } finally {
+      attempt.end();
+    }
+  }
+
+  async function get(
+    key: ObjectKey,
+    range: ByteRange | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<StoredObject | undefined> {
+    const what: S3Request = { operation: "get", key, bucket };
+    // HTTP has no way to ask for nothing.
+    if (range !== undefined && isEmpty(range)) return nothingOf(await head(key, signal));
+    const outcome = await request(what, signal, async (attemptSignal) => {
+      const input = { Bucket: bucket, Key: keyPrefix + key };
+      const command = new GetObjectCommand(range === undefined ? input : { ...input, Range: rangeHeader(range) });
+      return readObject(what, range, await client.send(command, { abortSignal: attemptSignal }), attemptSignal);
+    });
+    if (outcome.kind === "ok") return outcome.value;
+    if (outcome.kind === "absent") return undefined;
+    return pastTheEnd(what, range, await head(key, signal));
+  }
+
+  async function head(key: ObjectKey, signal: AbortSignal | undefined): Promise<ObjectInfo | undefined> {
+    const what: S3Request = { operation: "head", key, bucket };
+    const outcome = await request(what, signal, (attemptSignal) =>
+      client.send(new HeadObjectCommand({ Bucket: bucket, Key: keyPrefix + key }), { abortSignal: attemptSignal }),
+    );
+    if (outcome.kind === "ok") {
+      return { key, sizeBytes: sizeOf(what, outcome.value.ContentLength), etag: bareETag(outcome.value.ETag) };
+    }
+    const object = await get(key, { start: 0, end: 1 }, signal);
+    return object && { key, sizeBytes: object.sizeBytes, etag: object.etag };
+  }
+
+  async function* list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
+    const what: S3Request = { operation: "list", key: prefix, bucket };
+    let token: string | undefined;
+    let last: string | undefined = options?.startAfter;
+    do {
+      const input = {
+        Bucket: bucket,
+        Prefix: keyPrefix + prefix,
+        ...(options?.startAfter === undefined ? {} : { StartAfter: keyPrefix + options.startAfter }),
+        ...(token === undefined ? {} : { ContinuationToken: token }),
+      };
+      const outcome = await request(what, options?.signal, (attemptSignal) => {
+        options?.onRequest?.();
+        return client.send(new ListObjectsV2Command(input), { abortSignal: attemptSignal });
+      });
+      if (outcome.kind !== "ok") throw unreadable(what, `the store answered a listing with "${outcome.kind}"`);
+      const page = outcome.value;
+      for (const { Key, Size, ETag } of page.Contents ?? []) {
+        const key = Key?.startsWith(keyPrefix + prefix) === true ? Key.slice(keyPrefix.length) : undefined;
+        if (key === undefined) throw unreadable(what, "the store listed a key outside the prefix");
+        // S3 Express and some copies list in no order. "Newest" and "startAfter" mean nothing there.
+        if (last !== undefined && compareKeys(key, last) <= 0) {
+          throw unreadable(what, "the store does not list keys in the order of their bytes; it cannot be used");
+        }
+        last = key;
+        yield { key: key as ObjectKey, sizeBytes: sizeOf(what, Size), etag: bareETag(ETag) };
+      }
+      const next = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+      if (page.IsTruncated === true && (next === undefined || next === token)) {
+        throw unreadable(what, "the store says that a listing goes on, but not where");
+      }
+      token = next;
+    } while (token !== undefined);
+  }
+
+  async function deleteSome(keys: readonly ObjectKey[], signal: AbortSignal | undefined): Promise<void> {
+    const first = keys[0] ?? "";
+    const what: S3Request = { operation: "delete", key: first, bucket };
+    const outcome = await request(what, signal, async (attemptSignal) => {
+      if (keys.length === 1) {
+        await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: keyPrefix + first }), {
+          abortSignal: attemptSignal,
+        });
+        return [];
+      }
+      const command = new DeleteObjectsCommand({
+        Bucket: bucket,
+        // S3 demands a checksum here. CRC32C is the one that the strictest servers name in their documents.
+        ChecksumAlgorithm: "CRC32C",
+        Delete: { Quiet: true, Objects: keys.map((key) => ({ Key: keyPrefix + key })) },
+      });
+      return (await client.send(command, { abortSignal: attemptSignal })).Errors ?? [];
+    });
+    if (outcome.kind !== "ok") return;
+    const failures = outcome.value.filter(({ Code }) => Code !== "NoSuchKey");
+    const failure = failures[0];
+    if (failure === undefined) return;
+    const key = (failure.Key ?? "").slice(keyPrefix.length);
+    throw deleteError({ ...what, key }, failure.Code ?? "UnknownError", failures.length);
+  }
+
+  return {
+    async get(key, options) {
+      checkKey(key, keyBytesMax);
+      checkRange(options?.range);
+      return get(key, options?.range, options?.signal);
+    },
+
+    async head(key, options) {
+      checkKey(key, keyBytesMax);
+      return head(key, options?.signal);
+    },
+
+    async put(key, body, options) {
+      checkKey(key, keyBytesMax);
+      checkCondition(options.condition);
+      const what: S3Request = { operation: "put", key, bucket, condition: options.condition.kind };
+      const outcome = await request(what, options.signal, (attemptSignal) =>
+        client.send(
+          new PutObjectCommand({
+            Bucket: bucket,
+            Key: keyPrefix + key,
+            Body: body,
+            ContentLength: body.length,
+            ...conditionHeader(options.condition, settings.ifMatchEtag),
+          }),
+          { abortSignal: attemptSignal },
+        ),
+      );
+      if (outcome.kind === "ok") return { kind: "written", etag: bareETag(outcome.value.ETag) };
+      if (outcome.kind === "condition-failed") return { kind: "condition-failed" };
+      throw unreadable(what, `the store answered a put with "${outcome.kind}"`);
+    },
+
+    list,
+
+    async delete(keys, options) {
+      for (const key of keys) checkKey(key, keyBytesMax);
+      if (closed) throw new ClosedError("object store");
+      for (let i = 0; i < keys.length; i += DELETE_KEYS_MAX) {
+        options?.onRequest?.();
+        await deleteSome(keys.slice(i, i + DELETE_KEYS_MAX), options?.signal);
+      }
+    },
+
+    async close() {
+      closed = true;
+      client.destroy();
+    },
+  };
+}
+
+function createClient(settings: S3StoreSettings): S3Client {
+  const agent = { keepAlive: true, maxSockets: settings.maxSockets };
+  // Old servers and many copies refuse the SDK's new checksum headers; our own CRCs are what is trusted anyway.
+  const checksums = settings.endpoint === undefined ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
+  return new S3Client({
+    region: settings.region,
+    ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
+    ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
+    forcePathStyle: settings.forcePathStyle,
+    maxAttempts: 1,
+    cacheMiddleware: true,
+    // Else every body from 2 MiB on opens a connection of its own and ignores maxSockets.
+    expectContinueHeader: false,
+    requestChecksumCalculation: checksums,
+    responseChecksumValidation: checksums,
+    requestHandler: new NodeHttpHandler({
+      httpAgent: new HttpAgent(agent),
+      httpsAgent: new HttpsAgent(agent),
+      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, settings.requestTimeoutMs),
+      // Our own deadline comes first; these end what it cannot see.
+      requestTimeout: settings.requestTimeoutMs,
+      throwOnRequestTimeout: true,
+      socketTimeout: settings.requestTimeoutMs,
+    }),
+  });
+}
+
+async function readObject(
+  what: S3Request,
+  range: ByteRange | undefined,
+  answer: GetObjectCommandOutput,
+  signal: AbortSignal,
+): Promise<StoredObject> {
+  const etag = bareETag(answer.ETag);
+  const part = answer.ContentRange === undefined ? undefined : parseContentRange(what, answer.ContentRange);
+  if (range !== undefined && part !== undefined) {
+    const wanted = resolveRange(range, part.sizeBytes);
+    // A server that answers other bytes than it was asked for (seen with suffix ranges) must not be believed.
+    if (part.start !== wanted.start || part.end !== wanted.end) {
+      throw unreadable(what, `the store answered bytes ${part.start}-${part.end - 1} to ${rangeHeader(range)}`);
+    }
+    return { body: await collectBody(answer.Body, part.end - part.start, signal), sizeBytes: part.sizeBytes, etag };
+  }
+  const body = await collectBody(answer.Body, answer.ContentLength, signal);
+  const { start, end } = resolveRange(range, body.length);
+  // A server may ignore Range and send everything; copied, so that the rest is not kept alive by the part.
+  return { body: range === undefined ? body : body.slice(start, end), sizeBytes: body.length, etag };
+}
+
+function parseContentRange(what: S3Request, header: string): { start: number; end: number; sizeBytes: number } {
+  const match = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(header);
+  if (match === null) throw unreadable(what, "the store sent a Content-Range that names no size");
+  return { start: Number(match[1]), end: Number(match[2]) + 1, sizeBytes: Number(match[3]) };
+}
+
+/** 416: nothing of the object lies in the range. */
+function pastTheEnd(
+  what: S3Request,
+  range: ByteRange | undefined,
+  info: ObjectInfo | undefined,
+): StoredObject | undefined {
+  if (info === undefined) return undefined;
+  const { start, end } = resolveRange(range, info.sizeBytes);
+  if (start === end) return nothingOf(info);
+  throw new ObjectStoreError(`get ${what.key}: the object changed between two requests`, {
+    operation: "get",
+    key: what.key,
+    retryable: true,
+  });
+}
+
+function nothingOf(info: ObjectInfo | undefined): StoredObject | undefined {
+  return info && { body: new Uint8Array(0), sizeBytes: info.sizeBytes, etag: info.etag };
+}
+
+function isEmpty(range: ByteRange): boolean {
+  return "suffix" in range ? range.suffix === 0 : range.start === range.end;
+}
+
+function rangeHeader(range: ByteRange): string {
+  if ("suffix" in range) return `bytes=-${range.suffix}`;
+  return `bytes=${range.start}-${range.end === undefined ? "" : range.end - 1}`;
+}
+
+function conditionHeader(
+  condition: PutCondition,
+  spelling: S3StoreSettings["ifMatchEtag"],
+): { IfNoneMatch?: string; IfMatch?: string } {
+  if (condition.kind === "none") return {};
+  if (condition.kind === "if-absent") return { IfNoneMatch: "*" };
+  return { IfMatch: spelling === "bare" ? (condition.etag satisfies ETag) : quotedETag(condition.etag) };
+}
+
+function sizeOf(what: S3Request, size: number | undefined): number {
+  if (size === undefined) throw unreadable(what, "the store named no size");
+  return size;
+}
+
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
+}
+
+/** The store answers in a way that no S3 server should; asking again will not help. */
+function unreadable(what: S3Request, problem: string): ObjectStoreError {
+  return new ObjectStoreError(
+    `${what.operation} ${what.key}: ${problem}`,
+    { operation: what.operation, key: what.key, retryable: false },
+    { effect: what.operation === "put" ? "unknown" : "none" },
+  );
+}

@@ -1,0 +1,521 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { Engine } from "../../src/engine/engine.ts";
+import { ConfigError } from "../../src/errors.ts";
+import { Cluster, collect, readAll, testConfig, values } from "../support/engine.ts";
+
+let cluster: Cluster;
+
+beforeEach(() => {
+  cluster = new Cluster();
+});
+
+afterEach(async () => {
+  await cluster.close();
+});
+
+describe("append and read", () => {
+  test.each(["none", "lz4"] as const)("records come back whole and in order, compressed by %s", async (compression) => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 3, compression });
+    const topic = await engine.topic("events");
+    const partition = topic.partition(1);
+    const record = {
+      key: Buffer.from("key"),
+      value: Buffer.from("v".repeat(500)),
+      headers: [
+        { key: "a", value: Buffer.from("1") },
+        { key: "b", value: null },
+      ],
+      timestampMs: 1_700_000_000_000,
+    };
+    await expect(
+      partition.append([record, { value: null }, { key: Buffer.alloc(0), value: Buffer.alloc(0) }]),
+    ).resolves.toEqual({
+      partition: 1,
+      firstOffset: 0,
+      nextOffset: 3,
+      level: "uploaded",
+      epoch: 1,
+    });
+    await expect(partition.append(values("more"))).resolves.toMatchObject({ firstOffset: 3, nextOffset: 4 });
+
+    const reader = await cluster.open(testConfig(), { readOnly: true });
+    for (const from of [engine, reader]) {
+      const records = await collect((await from.topic("events")).partition(1).records({ from: 0 }));
+      expect(records).toHaveLength(4);
+      expect(records[0]).toMatchObject({ offset: 0, timestampMs: 1_700_000_000_000 });
+      expect(Buffer.from(records[0]?.key ?? []).toString()).toBe("key");
+      expect(records[0]?.headers.map((header) => header.key)).toEqual(["a", "b"]);
+      expect(records[0]?.headers[1]?.value).toBeNull();
+      expect(records[1]).toMatchObject({ key: null, value: null });
+      expect(records[2]?.key).toHaveLength(0);
+      expect(records[2]?.value).toHaveLength(0);
+    }
+  });
+
+  test("appends of one turn share a flush, a batch and a link", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const receipts = await Promise.all(Array.from({ length: 100 }, (_, i) => partition.append(values(`r${i}`))));
+    expect(receipts.map((receipt) => receipt.firstOffset)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    expect(engine.metrics()).toMatchObject({ flushes: 1, committedLinks: 1, appendedRecords: 100 });
+    const { batches } = await partition.read({ from: 0 });
+    expect(batches).toHaveLength(1);
+  });
+
+  test("read begins with the batch that holds the offset, stops near maxBytes, and says where to go on", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    for (let i = 0; i < 10; i++) await partition.append(values(`${i}a`, `${i}b`));
+    const one = await partition.read({ from: 5, maxBytes: 1 });
+    expect(one.batches).toHaveLength(1);
+    expect(one.nextOffset).toBe(6);
+    const all = await partition.read({ from: 5 });
+    expect(all.batches).toHaveLength(8);
+    expect(all.nextOffset).toBe(20);
+    await expect(partition.read({ from: 20 })).resolves.toMatchObject({ batches: [], nextOffset: 20 });
+    await expect(partition.read({ from: 21 })).rejects.toMatchObject({
+      code: "TIERLOG_OFFSET_OUT_OF_RANGE",
+      requested: 21,
+      start: 0,
+      end: 20,
+    });
+    for (const from of [-1, 0.5, Number.NaN, 2 ** 53]) {
+      await expect(partition.read({ from })).rejects.toMatchObject({ code: "TIERLOG_INVALID_ARGUMENT" });
+    }
+  });
+
+  test("a flush that outgrows one part becomes successive links, in order", async () => {
+    const engine = await cluster.open(
+      testConfig({ storage: { object: { multipartPartSizeBytes: 64 * 1024 } }, batch: { maxBytes: 16 * 1024 } }),
+    );
+    await engine.createTopic("events", { partitions: 4 });
+    const topic = await engine.topic("events");
+    const sent = Array.from({ length: 4 }, () => [] as string[]);
+    await Promise.all(
+      Array.from({ length: 400 }, (_, i) => {
+        const text = `${i}:${"x".repeat(1000)}`;
+        sent[i % 4]?.push(text);
+        return topic.partition(i % 4).append(values(text));
+      }),
+    );
+    const metrics = engine.metrics();
+    expect(metrics.flushes).toBe(1);
+    expect(metrics.committedLinks).toBeGreaterThan(5);
+    const reader = await cluster.open(testConfig(), { readOnly: true });
+    for (const [i, texts] of sent.entries()) {
+      expect(await readAll((await reader.topic("events")).partition(i))).toEqual(texts);
+    }
+    for await (const info of cluster.store.list("index/")) expect(info.sizeBytes).toBeLessThanOrEqual(64 * 1024);
+  });
+
+  test("an append larger than a batch is cut into batches and acknowledged once", async () => {
+    const engine = await cluster.open(testConfig({ batch: { maxBytes: 4096 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const texts = Array.from({ length: 100 }, (_, i) => `${i}:${"y".repeat(200)}`);
+    await partition.append(values("first"));
+    await expect(partition.append(values(...texts))).resolves.toMatchObject({ firstOffset: 1, nextOffset: 101 });
+    expect(await readAll(partition)).toEqual(["first", ...texts]);
+  });
+
+  test("an append that fits one batch is never split over two", async () => {
+    const engine = await cluster.open(testConfig({ batch: { maxBytes: 4096 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const [, second] = await Promise.all([
+      partition.append(values("a".repeat(2500))),
+      partition.append(values("b".repeat(1500), "c".repeat(1500))),
+    ]);
+    const { batches } = await partition.read({ from: second?.firstOffset ?? 0 });
+    expect(batches).toHaveLength(1);
+    expect(second).toMatchObject({ firstOffset: 1, nextOffset: 3 });
+  });
+
+  test("encoded batches of another engine keep their bytes but for offset and epoch", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("from", { partitions: 1, compression: "lz4" });
+    await engine.createTopic("to", { partitions: 1 });
+    const from = (await engine.topic("from")).partition(0);
+    await from.append(values("one ".repeat(50), "two ".repeat(50)));
+    const [batch] = (await from.read({ from: 0 })).batches;
+    if (batch === undefined) throw new Error("no batch");
+    const to = (await engine.topic("to")).partition(0);
+    await Promise.all([
+      to.append(values("zero")),
+      to.append({ encodedBatch: Uint8Array.from(batch) }),
+      to.append(values("three")),
+    ]);
+    expect(await readAll(to)).toEqual(["zero", "one ".repeat(50), "two ".repeat(50), "three"]);
+    const copy = (await to.read({ from: 1, maxBytes: 1 })).batches[0];
+    expect(copy?.subarray(17)).toEqual(batch.subarray(17));
+    const damaged = Uint8Array.from(batch);
+    damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1;
+    await expect(to.append({ encodedBatch: damaged })).rejects.toMatchObject({ code: "TIERLOG_INVALID_ARGUMENT" });
+  });
+});
+
+describe("restart from the store alone", () => {
+  test("every acked record is there, and offsets go on densely", async () => {
+    const first = await cluster.open();
+    await first.createTopic("events", { partitions: 2 });
+    await (await first.topic("events")).partition(0).append(values("a", "b"));
+    await first.close();
+    const second = await cluster.open();
+    const partition = (await second.topic("events")).partition(0);
+    expect(await readAll(partition)).toEqual(["a", "b"]);
+    await expect(partition.append(values("c"))).resolves.toMatchObject({ firstOffset: 2, nextOffset: 3, epoch: 2 });
+    expect(await readAll(partition)).toEqual(["a", "b", "c"]);
+    expect(second.storeId).toBe(first.storeId);
+  });
+
+  test("reading, inspecting and topics take nothing over", async () => {
+    const owner = await cluster.open();
+    await owner.createTopic("events", { partitions: 1 });
+    const partition = (await owner.topic("events")).partition(0);
+    await partition.append(values("a"));
+    const other = await cluster.open();
+    await other.createTopic("more", { partitions: 1 });
+    const seen = (await other.topic("events")).partition(0);
+    expect(await readAll(seen)).toEqual(["a"]);
+    expect(await seen.inspect()).toMatchObject({ epoch: 1, links: 2, nextSeq: 2, extents: 1, objects: 1 });
+    await expect(partition.append(values("b"))).resolves.toMatchObject({ epoch: 1, firstOffset: 1 });
+    expect(await readAll(seen)).toEqual(["a", "b"]);
+  });
+
+  test("the next writer takes over; the one before is fenced with both epochs and nothing of it is stored", async () => {
+    const a = await cluster.open();
+    await a.createTopic("events", { partitions: 1 });
+    const ofA = (await a.topic("events")).partition(0);
+    await ofA.append(values("a"));
+    const b = await cluster.open();
+    const ofB = (await b.topic("events")).partition(0);
+    await expect(ofB.append(values("b"))).resolves.toMatchObject({ epoch: 2, firstOffset: 1 });
+    const fenced = {
+      code: "TIERLOG_FENCED",
+      kind: "fenced",
+      effect: "none",
+      localEpoch: 1,
+      currentEpoch: 2,
+      exitCode: 77,
+    };
+    await expect(ofA.append(values("lost"))).rejects.toMatchObject(fenced);
+    await expect(ofA.append(values("lost too"))).rejects.toMatchObject(fenced);
+    await ofB.append(values("c"));
+    expect(await readAll(ofB)).toEqual(["a", "b", "c"]);
+    // What A knows is old, but true.
+    expect((await readAll(ofA))[0]).toBe("a");
+  });
+});
+
+describe("many partitions, one flush", () => {
+  test.each([1, 50, 500])("requests ÷ committed links = 1.00 with %i partitions", async (partitions) => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions });
+    const topic = await engine.topic("events");
+    await topic.partition(0).append(values("warm: takes over"));
+    const before = engine.metrics();
+    for (let flush = 0; flush < 5; flush++) {
+      await Promise.all(
+        Array.from({ length: partitions }, (_, i) => topic.partition(i).append(values(`f${flush}p${i}`))),
+      );
+    }
+    const after = engine.metrics();
+    const links = after.committedLinks - before.committedLinks;
+    const requests = Object.values(after.store).reduce((sum, operation) => sum + operation.requests, 0);
+    const requestsBefore = Object.values(before.store).reduce((sum, operation) => sum + operation.requests, 0);
+    expect(links).toBe(5);
+    expect((requests - requestsBefore) / links).toBe(1);
+    expect(after.flushes - before.flushes).toBe(5);
+  });
+
+  test("reading all 500 partitions back costs at most two GETs a link", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 500 });
+    const topic = await engine.topic("events");
+    for (let flush = 0; flush < 10; flush++) {
+      await Promise.all(
+        Array.from({ length: 500 }, (_, i) => topic.partition(i).append(values(`f${flush}p${i}${"z".repeat(200)}`))),
+      );
+    }
+    for (const parallel of [false, true]) {
+      const reader = await cluster.open(testConfig(), { readOnly: true });
+      const read = await reader.topic("events");
+      await read.partition(0).watermarks();
+      const links = 10;
+      const before = reader.metrics().store.get.requests;
+      const check = async (i: number): Promise<void> => {
+        const texts = await readAll(read.partition(i));
+        if (texts.length !== 10 || !texts[9]?.startsWith(`f9p${i}z`))
+          throw new Error(`partition ${i} reads ${texts.length} records`);
+      };
+      // The view is asked for once more at the end of each partition: those are GETs of the next seq, not of a link.
+      if (parallel) await Promise.all(Array.from({ length: 500 }, (_, i) => check(i)));
+      else for (let i = 0; i < 500; i++) await check(i);
+      const metrics = reader.metrics();
+      expect(metrics.cache.misses).toBeLessThanOrEqual(2 * links);
+      expect(metrics.store.get.bytes).toBeLessThan(3 * engine.metrics().storedBytes);
+      expect(metrics.store.get.requests - before).toBeLessThan(2000);
+    }
+  });
+
+  test("partitions are spread over shards, and the catalog's assignment wins over config", async () => {
+    const engine = await cluster.open(testConfig({ shards: 4 }));
+    const { shards } = await engine.createTopic("events", { partitions: 8 });
+    expect(new Set(shards).size).toBe(4);
+    const topic = await engine.topic("events");
+    await Promise.all(shards.map((_, i) => topic.partition(i).append(values(`p${i}`))));
+    await engine.close();
+    const other = await cluster.open(testConfig({ shards: 1 }));
+    expect((await other.describeTopic("events")).shards).toEqual(shards);
+    for (let i = 0; i < 8; i++) expect(await readAll((await other.topic("events")).partition(i))).toEqual([`p${i}`]);
+  });
+
+  test("keyed records go where Kafka's clients would send them, unkeyed ones stick to one partition a flush", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 10 });
+    const topic = await engine.topic("events");
+    const [receipt] = await topic.append([{ key: Buffer.from("foobar"), value: Buffer.from("v") }]);
+    // murmur2("foobar") = -790332482 (Kafka's UtilsTest), & 0x7fffffff, % 10.
+    expect(receipt?.partition).toBe((-790332482 & 0x7fffffff) % 10);
+    const used = [];
+    for (let flush = 0; flush < 3; flush++) {
+      const receipts = await topic.append(values("a", "b", "c"));
+      expect(receipts).toHaveLength(1);
+      used.push(receipts[0]?.partition);
+    }
+    expect(new Set(used).size).toBe(3);
+  });
+});
+
+describe("watermarks, follow and flush", () => {
+  test("end runs ahead of uploaded while a flush gathers", async () => {
+    const engine = await cluster.open(testConfig({ flush: { lingerMs: 60_000 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const ack = partition.append(values("a", "b"));
+    expect(await partition.watermarks()).toEqual({ start: 0, uploaded: 0, durable: 0, end: 2 });
+    await engine.flush();
+    await ack;
+    expect(await partition.watermarks()).toEqual({ start: 0, uploaded: 2, durable: 2, end: 2 });
+  });
+
+  test("flush.max_bytes starts a flush before the linger is over", async () => {
+    const engine = await cluster.open(testConfig({ flush: { lingerMs: 60_000, maxBytes: 10_000 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const acks = Array.from({ length: 20 }, () => partition.append(values("x".repeat(1000))));
+    await expect(acks[0]).resolves.toMatchObject({ firstOffset: 0 });
+    expect(engine.metrics().flushes).toBeGreaterThan(0);
+  });
+
+  test.each([
+    ["the writer", false],
+    ["a read-only engine", true],
+  ])("%s follows what is appended, and stops by its signal", async (_, readOnly) => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const follower = readOnly ? await cluster.open(testConfig(), { readOnly }) : engine;
+    const stop = new AbortController();
+    const seen: string[] = [];
+    const following = (async () => {
+      const records = (await follower.topic("events"))
+        .partition(0)
+        .records({ from: "earliest", follow: true, signal: stop.signal });
+      for await (const record of records) {
+        seen.push(Buffer.from(record.value ?? []).toString());
+        if (seen.length === 5) stop.abort();
+      }
+    })();
+    for (let i = 0; i < 5; i++) await partition.append(values(`r${i}`));
+    await expect(following).rejects.toMatchObject({ code: "TIERLOG_ABORTED", name: "AbortError" });
+    expect(seen).toEqual(["r0", "r1", "r2", "r3", "r4"]);
+  });
+
+  test("a tail reader in the writing process costs no request", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    await partition.append(values("a"));
+    const before = engine.metrics().store.get.requests;
+    expect(await readAll(partition)).toEqual(["a"]);
+    expect(engine.metrics().store.get.requests).toBe(before);
+    expect(engine.metrics().cache.tailHits).toBeGreaterThan(0);
+  });
+});
+
+describe("back-pressure", () => {
+  test("appends wait at flush.max_pending and fail with OverloadedError past flush.max_wait; nothing of them is stored", async () => {
+    const engine = await cluster.open(
+      testConfig({ flush: { lingerMs: 60_000, maxBytes: 20_000, maxPendingBytes: 20_000, maxWaitMs: 30 } }),
+    );
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const first = partition.append(values("x".repeat(15_000)));
+    await expect(partition.append(values("y".repeat(15_000)))).rejects.toMatchObject({
+      code: "TIERLOG_OVERLOADED",
+      effect: "none",
+      queuedBytesMax: 20_000,
+    });
+    const third = partition.append(values("z".repeat(4000)));
+    await engine.flush();
+    await Promise.all([first, third]);
+    expect((await readAll(partition)).map((text) => text[0])).toEqual(["x", "z"]);
+    expect(engine.metrics().pendingBytes).toBe(0);
+    await expect(partition.append(values("w".repeat(30_000)))).rejects.toMatchObject({
+      code: "TIERLOG_INVALID_ARGUMENT",
+    });
+  });
+
+  test("waiting appends go in order once there is room", async () => {
+    const engine = await cluster.open(testConfig({ flush: { maxBytes: 4000, maxPendingBytes: 4000 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const texts = Array.from({ length: 50 }, (_, i) => `${i}:${"x".repeat(i % 3 === 0 ? 3000 : 100)}`);
+    await Promise.all(texts.map((text) => partition.append(values(text))));
+    expect(await readAll(partition)).toEqual(texts);
+  });
+
+  test("a signal takes a waiting append out of the queue", async () => {
+    const engine = await cluster.open(
+      testConfig({ flush: { lingerMs: 60_000, maxBytes: 9999, maxPendingBytes: 9999 } }),
+    );
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const first = partition.append(values("x".repeat(9000)));
+    const stop = new AbortController();
+    const waiting = partition.append(values("y".repeat(9000)), { signal: stop.signal });
+    stop.abort();
+    await expect(waiting).rejects.toMatchObject({ code: "TIERLOG_ABORTED", effect: "none" });
+    await engine.flush();
+    await first;
+  });
+});
+
+describe("bad input", () => {
+  test("records are refused before anything of the append is taken", async () => {
+    const engine = await cluster.open(testConfig({ batch: { maxBytes: 4096 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const good = values("good")[0];
+    if (good === undefined) throw new Error("no record");
+    await expect(partition.append([])).rejects.toMatchObject({ code: "TIERLOG_INVALID_ARGUMENT" });
+    await expect(partition.append([good, { value: "text" as unknown as Uint8Array }])).rejects.toMatchObject({
+      code: "TIERLOG_INVALID_ARGUMENT",
+    });
+    await expect(partition.append([good, { value: Buffer.alloc(1), timestampMs: -1 }])).rejects.toMatchObject({
+      code: "TIERLOG_INVALID_ARGUMENT",
+    });
+    await expect(partition.append([good, { value: Buffer.alloc(5000) }])).rejects.toMatchObject({
+      code: "TIERLOG_RECORD_TOO_LARGE",
+      sizeBytesMax: 4096,
+    });
+    expect(await partition.watermarks()).toMatchObject({ end: 0 });
+    await partition.append([good]);
+    expect(await readAll(partition)).toEqual(["good"]);
+  });
+
+  test.each(["", "../x", "a/b", "a\0b", "CON", "x".repeat(250), ".", "..", "naïve", "😀", "-dash"])(
+    "topic name %j is refused and no object is written",
+    async (name) => {
+      const engine = await cluster.open();
+      await expect(engine.createTopic(name, { partitions: 1 })).rejects.toMatchObject({
+        code: "TIERLOG_INVALID_ARGUMENT",
+        argument: "topic",
+      });
+      const keys = [];
+      for await (const info of cluster.store.list("")) keys.push(info.key);
+      expect(keys).toEqual(["FORMAT"]);
+    },
+  );
+
+  test("topics: twins, bad counts, unknown codecs and unknown names are refused with what to do", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("Orders", { partitions: 1 });
+    await expect(engine.createTopic("Orders", { partitions: 1 })).rejects.toThrow("exists already");
+    await expect(engine.createTopic("orders", { partitions: 1 })).rejects.toThrow("differs from Orders only in case");
+    for (const partitions of [0, -1, 1.5, Number.NaN, 100_001]) {
+      await expect(engine.createTopic("x", { partitions })).rejects.toMatchObject({ argument: "partitions" });
+    }
+    await expect(engine.createTopic("x", { partitions: 1, compression: "zstd" as "lz4" })).rejects.toMatchObject({
+      argument: "compression",
+    });
+    await expect(engine.topic("nope")).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND", exitCode: 66 });
+    await expect(engine.topic("nope")).rejects.toThrow("tierlog topics create nope");
+    const topic = await engine.topic("Orders");
+    for (const number of [-1, 1, 0.5]) expect(() => topic.partition(number)).toThrow("partitions 0 … 0");
+  });
+
+  test("ack_after_upload = false is a ConfigError until there is a journal", async () => {
+    const config = testConfig({ storage: { object: { ackAfterUpload: false } } });
+    await expect(Engine.open(config)).rejects.toBeInstanceOf(ConfigError);
+  });
+});
+
+describe("closing", () => {
+  test("close sends what is pending and acknowledges it", async () => {
+    const engine = await cluster.open(testConfig({ flush: { lingerMs: 60_000 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const ack = partition.append(values("a"));
+    await engine.close();
+    await expect(ack).resolves.toMatchObject({ firstOffset: 0 });
+    await expect(partition.append(values("b"))).rejects.toMatchObject({ code: "TIERLOG_CLOSED" });
+    await expect(partition.read({ from: 0 })).rejects.toMatchObject({ code: "TIERLOG_CLOSED" });
+    await engine.close();
+    const reader = await cluster.open(testConfig(), { readOnly: true });
+    expect(await (await reader.topic("events")).partition(0).inspect()).toMatchObject({ owner: "" });
+  });
+
+  test("a read-only engine writes nothing, and needs a store to be there", async () => {
+    await expect(cluster.open(testConfig(), { readOnly: true })).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND" });
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 1 });
+    const reader = await cluster.open(testConfig(), { readOnly: true });
+    await expect((await reader.topic("events")).partition(0).append(values("a"))).rejects.toMatchObject({
+      code: "TIERLOG_INVALID_ARGUMENT",
+    });
+    await expect(reader.createTopic("x", { partitions: 1 })).rejects.toMatchObject({
+      code: "TIERLOG_INVALID_ARGUMENT",
+    });
+  });
+});
+
+describe("the catalog", () => {
+  test("a topic created elsewhere is found at once; one deleted elsewhere is refused within seconds, one created again is another", async () => {
+    let now = 0;
+    const clock = {
+      now: () => now,
+      monotonic: () => now,
+      schedule: (delayMs: number, callback: () => void) => {
+        const timer = setTimeout(callback, delayMs);
+        return { cancel: () => clearTimeout(timer) };
+      },
+    };
+    const a = await cluster.open();
+    const b = await cluster.open(testConfig(), { runtime: { clock } });
+    await a.createTopic("events", { partitions: 1 });
+    const partition = (await b.topic("events")).partition(0);
+    await partition.append(values("old"));
+    await a.deleteTopic("events");
+    await a.createTopic("events", { partitions: 1 });
+    now += 11_000;
+    await expect(partition.append(values("late"))).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND" });
+    const fresh = (await b.topic("events")).partition(0);
+    expect(await readAll(fresh)).toEqual([]);
+    await expect(fresh.append(values("new"))).resolves.toMatchObject({ firstOffset: 0 });
+    await expect(a.deleteTopic("nope")).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND" });
+  });
+
+  test("20 engines create topics at once: all are there, one of each name", async () => {
+    const engines = await Promise.all(Array.from({ length: 20 }, () => cluster.open()));
+    const same = await Promise.allSettled(engines.map((engine) => engine.createTopic("same", { partitions: 1 })));
+    expect(same.filter((outcome) => outcome.status === "fulfilled")).toHaveLength(1);
+    await Promise.all(engines.map((engine, i) => engine.createTopic(`topic-${i}`, { partitions: 1 })));
+    expect(await engines[0]?.listTopics()).toHaveLength(21);
+  });
+});

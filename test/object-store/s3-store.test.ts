@@ -1,10 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { Readable } from "node:stream";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import type { ObjectKey } from "../../src/domain.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { collectBody } from "../../src/object-store/s3-body.ts";
 import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 
@@ -217,6 +219,22 @@ describe("answers that must not be believed", () => {
     await expect(store.get(KEY, { range: { suffix: 4 } })).rejects.toMatchObject({ retryable: false });
   });
 
+  test("fewer bytes than the Content-Range promises, with a status that says all is well", async () => {
+    server.answer = sends(206, "0123", { "content-range": "bytes 0-9/10", etag: '"e"' });
+    await expect(store.get(KEY, { range: { start: 0 } })).rejects.toMatchObject({ retryable: true });
+  });
+
+  test("a body that nobody reads any more does not keep its socket", async () => {
+    server.answer = (_, response) => {
+      response.writeHead(206, { "content-length": 9_000_000, "content-range": "bytes 1-9000000/9000001", etag: '"e"' });
+      response.write("x".repeat(1_000_000));
+    };
+    const patient = open({ requestTimeoutMs: 10_000 });
+    await expect(patient.get(KEY, { range: { start: 0 } })).rejects.toMatchObject({ retryable: false });
+    expect(await server.openSockets()).toBe(0);
+    await patient.close();
+  });
+
   test("a server that ignores Range: the part is cut out here", async () => {
     server.answer = sends(200, "0123456789", { etag: '"e"' });
     const object = await store.get(KEY, { range: { start: 2, end: 4 } });
@@ -258,6 +276,15 @@ describe("answers that must not be believed", () => {
     expect(requests).toBe(3);
     await patient.close();
   });
+});
+
+test("a body stuck behind a stream that hears nothing of the socket's end is cut by the signal", async () => {
+  const controller = new AbortController();
+  const stuck = new Readable({ read: () => undefined });
+  const body = collectBody(stuck, 10, controller.signal);
+  controller.abort();
+  await expect(body).rejects.toThrow("cut");
+  expect(stuck.destroyed).toBe(true);
 });
 
 test("a prefix that leaves no room for keys is refused", () => {

@@ -1,12 +1,18 @@
-import type { Epoch, Offset, Seq } from "../domain.ts";
+import type { Epoch, Offset } from "../domain.ts";
 import { InvariantError } from "../errors.ts";
 
-/** Where a run of batches of one partition lies: bytes [position, position + length) of the index file `seq`. */
+/**
+ * The object that holds an extent, as a number within one shard's state: n ≥ 0 is the index file of seq n, n < 0 a data object.
+ * `ShardState.objectKey` tells its name.
+ */
+export type ObjectNumber = number & { readonly __objectNumber: true };
+
+/** Where a run of batches of one partition lies: bytes [position, position + length) of an object. */
 export interface Extent {
   readonly baseOffset: Offset;
   readonly nextOffset: Offset;
   readonly leaderEpoch: Epoch;
-  readonly seq: Seq;
+  readonly object: ObjectNumber;
   readonly position: number;
   readonly lengthBytes: number;
   readonly maxTimestampMs: number;
@@ -26,7 +32,7 @@ export class ExtentList {
   #baseOffsets = new Float64Array(0);
   #nextOffsets = new Float64Array(0);
   #epochs = new Uint32Array(0);
-  #seqs = new Float64Array(0);
+  #objects = new Float64Array(0);
   #positions = new Float64Array(0);
   #lengths = new Uint32Array(0);
   #timestamps = new Float64Array(0);
@@ -62,7 +68,7 @@ export class ExtentList {
     this.#baseOffsets[i] = extent.baseOffset;
     this.#nextOffsets[i] = extent.nextOffset;
     this.#epochs[i] = extent.leaderEpoch;
-    this.#seqs[i] = extent.seq;
+    this.#objects[i] = extent.object;
     this.#positions[i] = extent.position;
     this.#lengths[i] = extent.lengthBytes;
     this.#timestamps[i] = extent.maxTimestampMs;
@@ -78,7 +84,7 @@ export class ExtentList {
       baseOffset: this.#baseOffsets[i] as Offset,
       nextOffset: this.#nextOffsets[i] as Offset,
       leaderEpoch: this.#epochs[i] as Epoch,
-      seq: this.#seqs[i] as Seq,
+      object: this.#objects[i] as ObjectNumber,
       position: this.#positions[i] ?? 0,
       lengthBytes: this.#lengths[i] ?? 0,
       maxTimestampMs: this.#timestamps[i] ?? 0,
@@ -99,16 +105,14 @@ export class ExtentList {
 
   /** How many objects hold these extents. */
   objects(): number {
-    let objects = 0;
-    for (let i = 0; i < this.#count; i++) if (i === 0 || this.#seqs[i] !== this.#seqs[i - 1]) objects++;
-    return objects;
+    return new Set(this.#objects.subarray(0, this.#count)).size;
   }
 
   #grow(capacity: number): void {
     this.#baseOffsets = grown(this.#baseOffsets, new Float64Array(capacity));
     this.#nextOffsets = grown(this.#nextOffsets, new Float64Array(capacity));
     this.#epochs = grown(this.#epochs, new Uint32Array(capacity));
-    this.#seqs = grown(this.#seqs, new Float64Array(capacity));
+    this.#objects = grown(this.#objects, new Float64Array(capacity));
     this.#positions = grown(this.#positions, new Float64Array(capacity));
     this.#lengths = grown(this.#lengths, new Uint32Array(capacity));
     this.#timestamps = grown(this.#timestamps, new Float64Array(capacity));

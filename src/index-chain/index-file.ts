@@ -1,7 +1,7 @@
 import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../domain.ts";
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
+import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
-import { ByteReader, ByteWriter } from "./bytes.ts";
 import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
 
 /**
@@ -25,21 +25,29 @@ const CRC_BYTES = 4;
 /** Counts in a directory are bounded by its own length; this bounds the length itself before anything is allocated. */
 const MAX_DIRECTORY_BYTES = 64 * 1024 * 1024;
 
-/** A run of batches of one partition and one leader epoch, within the payload of its index file. */
+/** An object that a link brings in: written before the link, named by it. */
+export interface DataObjectRef {
+  readonly key: ObjectKey;
+  readonly sizeBytes: number;
+}
+
+/** A run of batches of one partition and one leader epoch: in the payload of its index file, or in a data object. */
 export interface LinkExtent {
   readonly topicId: TopicId;
   readonly partition: number;
   readonly leaderEpoch: Epoch;
   readonly baseOffset: Offset;
   readonly nextOffset: Offset;
-  /** From the start of the index file. */
+  /** 0: this index file; n: `objects[n − 1]` of the entry. */
+  readonly object: number;
+  /** From the start of the object. */
   readonly position: number;
   readonly lengthBytes: number;
   readonly maxTimestampMs: number;
 }
 
 export type LinkEntry =
-  | { readonly type: "append"; readonly extents: readonly LinkExtent[] }
+  | { readonly type: "append"; readonly objects: readonly DataObjectRef[]; readonly extents: readonly LinkExtent[] }
   | { readonly type: "fence"; readonly journalId: string; readonly endpoint: string }
   | { readonly type: "release" };
 
@@ -58,7 +66,7 @@ export interface Link {
   readonly sizeBytes: number;
 }
 
-/** What `encodeLink` needs; positions of extents are counted from the start of the payload and shifted here. */
+/** What `encodeLink` needs; positions in the payload are counted from its start and shifted here. */
 export type LinkDraft = Omit<Link, "sizeBytes">;
 
 export interface LinkHeader {
@@ -69,7 +77,7 @@ export interface LinkHeader {
   readonly payloadBytes: number;
 }
 
-/** Bytes of the header and directory of such a link: lets a flush fill a link up to its limit. */
+/** Bytes of the header and directory of such a link without data objects: lets a flush fill a link up to its limit. */
 export function linkOverheadBytes(extents: number, topics: number, writerIdBytes: number): number {
   return (
     HEADER_BYTES +
@@ -122,12 +130,13 @@ export function encodeLink(draft: LinkDraft, payload: readonly Uint8Array[]): { 
 
   const entries = draft.entries.map((entry): LinkEntry => {
     if (entry.type !== "append") return entry;
-    return {
-      type: "append",
-      extents: entry.extents.map((extent) => ({ ...extent, position: payloadStart + extent.position })),
-    };
+    return { ...entry, extents: entry.extents.map((extent) => fromStartOfFile(extent, payloadStart)) };
   });
   return { bytes, link: { ...draft, entries, sizeBytes } };
+}
+
+function fromStartOfFile(extent: LinkExtent, payloadStart: number): LinkExtent {
+  return extent.object === 0 ? { ...extent, position: payloadStart + extent.position } : extent;
 }
 
 function encodeDirectory(draft: LinkDraft): Uint8Array {
@@ -143,7 +152,7 @@ function encodeDirectory(draft: LinkDraft): Uint8Array {
     out.u32(0);
     switch (entry.type) {
       case "append":
-        encodeAppend(out, entry.extents);
+        encodeAppend(out, entry.objects, entry.extents);
         break;
       case "fence":
         out.hex(entry.journalId, 16);
@@ -160,12 +169,16 @@ function encodeDirectory(draft: LinkDraft): Uint8Array {
   return out.bytes();
 }
 
-function encodeAppend(out: ByteWriter, extents: readonly LinkExtent[]): void {
+function encodeAppend(out: ByteWriter, objects: readonly DataObjectRef[], extents: readonly LinkExtent[]): void {
   const topics = new Map<TopicId, number>();
   for (const extent of extents) if (!topics.has(extent.topicId)) topics.set(extent.topicId, topics.size);
   out.u32(topics.size);
   for (const topicId of topics.keys()) out.hex(topicId, 16);
-  out.u32(0); // data objects: none yet
+  out.u32(objects.length);
+  for (const { key, sizeBytes } of objects) {
+    out.string(key);
+    out.u64(sizeBytes);
+  }
   out.u32(extents.length);
   for (const extent of extents) {
     const span = extent.nextOffset - extent.baseOffset;
@@ -173,7 +186,7 @@ function encodeAppend(out: ByteWriter, extents: readonly LinkExtent[]): void {
     out.u32(topics.get(extent.topicId) ?? 0);
     out.u32(extent.partition);
     out.u32(extent.leaderEpoch);
-    out.u32(0); // object: 0 is the payload of this index file
+    out.u32(extent.object);
     out.u64(extent.baseOffset);
     out.u32(span);
     out.u32(extent.lengthBytes);
@@ -290,9 +303,9 @@ function decodeEntry(
 ): LinkEntry {
   switch (type) {
     case ENTRY_TYPE.append: {
-      const extents = decodeAppend(reader, payloadStart, sizeBytes, key);
+      const append = decodeAppend(reader, payloadStart, sizeBytes, key);
       reader.end();
-      return { type: "append", extents };
+      return append;
     }
     case ENTRY_TYPE.fence: {
       const journalId = reader.hex(16);
@@ -309,12 +322,18 @@ function decodeEntry(
   }
 }
 
-function decodeAppend(reader: ByteReader, payloadStart: number, sizeBytes: number, key: ObjectKey): LinkExtent[] {
+function decodeAppend(
+  reader: ByteReader,
+  payloadStart: number,
+  sizeBytes: number,
+  key: ObjectKey,
+): Extract<LinkEntry, { type: "append" }> {
   const topics: TopicId[] = [];
   for (let left = reader.count(16); left > 0; left--) topics.push(reader.hex(16) as TopicId);
-  const objects = reader.u32();
-  if (objects !== 0)
-    throw new UnsupportedVersionError(`append entry of index file ${key}`, `${objects} data objects`, "inline payload");
+  const objects: DataObjectRef[] = [];
+  for (let left = reader.count(2 + 8); left > 0; left--) {
+    objects.push({ key: reader.string() as ObjectKey, sizeBytes: reader.u64() });
+  }
   const extents: LinkExtent[] = [];
   for (let left = reader.count(EXTENT_BYTES); left > 0; left--) {
     const at = reader.position;
@@ -323,19 +342,34 @@ function decodeAppend(reader: ByteReader, payloadStart: number, sizeBytes: numbe
     const partition = reader.u32();
     const leaderEpoch = reader.u32() as Epoch;
     const object = reader.u32();
-    if (object !== 0) throw new CorruptionError(key, at, `extent names data object ${object}, the link lists none`);
     const baseOffset = reader.u64() as Offset;
     const span = reader.u32();
     const lengthBytes = reader.u32();
-    const position = payloadStart + reader.u64();
+    const relative = reader.u64();
     const maxTimestampMs = reader.i64();
     if (span < 1 || lengthBytes < 1) throw new CorruptionError(key, at, "empty extent");
-    if (position + lengthBytes > sizeBytes)
-      throw new CorruptionError(key, at, `extent ends at ${position + lengthBytes}, the object at ${sizeBytes}`);
+    const home = objects[object - 1];
+    if (object > 0 && home === undefined) {
+      throw new CorruptionError(key, at, `extent names data object ${object}, the entry lists ${objects.length}`);
+    }
+    const position = object === 0 ? payloadStart + relative : relative;
+    const end = position + lengthBytes;
+    const homeBytes = home?.sizeBytes ?? sizeBytes;
+    if (end > homeBytes) throw new CorruptionError(key, at, `extent ends at ${end}, its object at ${homeBytes}`);
     const nextOffset = (baseOffset + span) as Offset;
     if (!Number.isSafeInteger(nextOffset))
       throw new CorruptionError(key, at, `offset ${nextOffset} is not a safe integer`);
-    extents.push({ topicId, partition, leaderEpoch, baseOffset, nextOffset, position, lengthBytes, maxTimestampMs });
+    extents.push({
+      topicId,
+      partition,
+      leaderEpoch,
+      baseOffset,
+      nextOffset,
+      object,
+      position,
+      lengthBytes,
+      maxTimestampMs,
+    });
   }
-  return extents;
+  return { type: "append", objects, extents };
 }

@@ -1,7 +1,8 @@
 import { partitionKey, type Epoch, type ObjectKey, type PartitionId, type Seq, type ShardId } from "../domain.ts";
-import { CorruptionError } from "../errors.ts";
-import { ExtentList } from "./extent-list.ts";
-import type { Link, LinkExtent } from "./index-file.ts";
+import { CorruptionError, InvariantError } from "../errors.ts";
+import { indexKey } from "../object-store/object-names.ts";
+import { ExtentList, type ObjectNumber } from "./extent-list.ts";
+import type { DataObjectRef, Link, LinkEntry } from "./index-file.ts";
 import { NO_WRITE_ID, type WriteId } from "./write-id.ts";
 
 /** The live fence by which the current epoch began. */
@@ -28,6 +29,8 @@ export class ShardState {
   #released = false;
   #liveLinks = 0;
   readonly #partitions = new Map<string, ExtentList>();
+  /** Data objects in the order in which live links brought them in; their numbers never change. */
+  readonly #objects: DataObjectRef[] = [];
 
   constructor(shard: ShardId) {
     this.shard = shard;
@@ -64,6 +67,18 @@ export class ShardState {
   /** The extents of a partition; undefined before its first record. */
   extents(id: PartitionId): ExtentList | undefined {
     return this.#partitions.get(partitionKey(id));
+  }
+
+  /** REQUIRES: `object` comes from an extent of this state. */
+  objectKey(object: ObjectNumber): ObjectKey {
+    return object >= 0 ? indexKey(this.shard, object as number as Seq) : this.dataObject(object).key;
+  }
+
+  /** REQUIRES: `object` is the number of a data object, below 0. */
+  dataObject(object: ObjectNumber): DataObjectRef {
+    const found = this.#objects[-1 - object];
+    if (found === undefined) throw new InvariantError(`shard ${this.shard} has no data object ${object}`);
+    return found;
   }
 
   /**
@@ -119,7 +134,7 @@ export class ShardState {
     for (const entry of link.entries) {
       switch (entry.type) {
         case "append":
-          for (const extent of entry.extents) this.#append(extent, link.seq);
+          this.#append(entry, link.seq);
           break;
         case "fence":
           this.#epoch = link.epoch;
@@ -141,21 +156,25 @@ export class ShardState {
     }
   }
 
-  #append(extent: LinkExtent, seq: Seq): void {
-    const name = partitionKey(extent);
-    let list = this.#partitions.get(name);
-    if (list === undefined) {
-      list = new ExtentList();
-      this.#partitions.set(name, list);
+  #append(entry: Extract<LinkEntry, { type: "append" }>, seq: Seq): void {
+    const first = this.#objects.length;
+    this.#objects.push(...entry.objects);
+    for (const extent of entry.extents) {
+      const name = partitionKey(extent);
+      let list = this.#partitions.get(name);
+      if (list === undefined) {
+        list = new ExtentList();
+        this.#partitions.set(name, list);
+      }
+      list.push({
+        baseOffset: extent.baseOffset,
+        nextOffset: extent.nextOffset,
+        leaderEpoch: extent.leaderEpoch,
+        object: (extent.object === 0 ? seq : -1 - (first + extent.object - 1)) as ObjectNumber,
+        position: extent.position,
+        lengthBytes: extent.lengthBytes,
+        maxTimestampMs: extent.maxTimestampMs,
+      });
     }
-    list.push({
-      baseOffset: extent.baseOffset,
-      nextOffset: extent.nextOffset,
-      leaderEpoch: extent.leaderEpoch,
-      seq,
-      position: extent.position,
-      lengthBytes: extent.lengthBytes,
-      maxTimestampMs: extent.maxTimestampMs,
-    });
   }
 }

@@ -1,4 +1,4 @@
-import type { ObjectKey, Seq, ShardId } from "../domain.ts";
+import type { Epoch, ObjectKey, Seq, ShardId } from "../domain.ts";
 
 /**
  * Every name within a store, format and parse side by side. Numbers are zero-padded so that names sort by them.
@@ -6,6 +6,8 @@ import type { ObjectKey, Seq, ShardId } from "../domain.ts";
  *     FORMAT                                   format version, store id
  *     catalog/<version:020>.json               topics
  *     index/<shard:04>/<seq:020>.idx           index chain
+ *     checkpoint/<shard:04>/<seq:020>.ckpt     folded state up to and with that seq
+ *     data/<hash:02>/<shard:04>-<epoch:010>-<n:010>-<rand:16>.log   batches
  */
 
 export const FORMAT_KEY = "FORMAT" as ObjectKey;
@@ -27,6 +29,32 @@ export function parseCatalogKey(key: ObjectKey): number | undefined {
 
 export function indexKey(shard: ShardId, seq: Seq): ObjectKey {
   return `index/${pad(shard, 4)}/${pad(seq, 20)}.idx` as ObjectKey;
+}
+
+export function checkpointPrefix(shard: ShardId): string {
+  return `checkpoint/${pad(shard, 4)}/`;
+}
+
+export function checkpointKey(shard: ShardId, seq: Seq): ObjectKey {
+  return `${checkpointPrefix(shard)}${pad(seq, 20)}.ckpt` as ObjectKey;
+}
+
+const CHECKPOINT_NAME = /^checkpoint\/\d{4}\/(\d{20})\.ckpt$/;
+
+/** The seq, or undefined where the name is not one of a checkpoint. */
+export function parseCheckpointKey(key: ObjectKey): Seq | undefined {
+  const digits = CHECKPOINT_NAME.exec(key)?.[1];
+  if (digits === undefined) return undefined;
+  const seq = Number(digits);
+  return Number.isSafeInteger(seq) ? (seq as Seq) : undefined;
+}
+
+/**
+ * A name that is never used again: `n` counts within one turn of one process, and 8 random bytes (16 hex digits) tell two
+ * processes of the same epoch apart. The two hex digits in front spread a busy shard over the store's own partitions.
+ */
+export function dataKey(shard: ShardId, epoch: Epoch, n: number, random: string): ObjectKey {
+  return `data/${random.slice(0, 2)}/${pad(shard, 4)}-${pad(epoch, 10)}-${pad(n, 10)}-${random}.log` as ObjectKey;
 }
 
 function pad(value: number, digits: number): string {

@@ -75,7 +75,7 @@ function chain(name: string, store: ObjectStore = server): IndexChain {
 async function append(to: IndexChain): Promise<number> {
   const base = to.state.extents(PARTITION)?.nextOffset ?? 0;
   const { link } = await to.commit(
-    [{ type: "append", extents: [extent(base, base + 1, to.state.epoch)] }],
+    [{ type: "append", objects: [], extents: [extent(base, base + 1, to.state.epoch)] }],
     [Buffer.from("abcd")],
   );
   return link.seq;
@@ -282,7 +282,7 @@ describe("folding", () => {
       ...extent(0, 2, 1, partition * 4),
       partition: partition + 1,
     }));
-    await a.commit([{ type: "append", extents: many }], [Buffer.alloc(12_000)]);
+    await a.commit([{ type: "append", objects: [], extents: many }], [Buffer.alloc(12_000)]);
     const reader = chain("R");
     await reader.refresh();
     expect(reader.state.nextSeq).toBe(a.state.nextSeq);

@@ -2,7 +2,6 @@ import type { Epoch, Offset, ShardId, TopicId } from "../../src/domain.ts";
 import { FencedError, isTierlogError } from "../../src/errors.ts";
 import { IndexChain } from "../../src/index-chain/index-chain.ts";
 import type { ShardState } from "../../src/index-chain/shard-state.ts";
-import { indexKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { seededRandom, type Random } from "../../src/runtime/random.ts";
@@ -113,6 +112,7 @@ export class History {
       [
         {
           type: "append",
+          objects: [],
           extents: [
             {
               topicId: TOPIC,
@@ -120,6 +120,7 @@ export class History {
               leaderEpoch: epoch,
               baseOffset,
               nextOffset: (baseOffset + count) as Offset,
+              object: 0,
               position: 0,
               lengthBytes: count * RECORD_BYTES,
               maxTimestampMs: 0,
@@ -237,8 +238,8 @@ async function readLog(server: ObjectStore, state: ShardState, partition: number
   for (let i = 0; i < (extents?.count ?? 0); i++) {
     const extent = extents?.at(i);
     if (extent === undefined) break;
-    const object = await server.get(indexKey(SHARD, extent.seq));
-    if (object === undefined) throw new Error(`seq ${extent.seq} is gone`);
+    const object = await server.get(state.objectKey(extent.object));
+    if (object === undefined) throw new Error(`${state.objectKey(extent.object)} is gone`);
     const body = Buffer.from(object.body);
     const writerId = body.toString("utf8", 64 + 34, 64 + 34 + body.readUInt16BE(64 + 32));
     const bytes = body.subarray(extent.position, extent.position + extent.lengthBytes);

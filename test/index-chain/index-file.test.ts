@@ -31,7 +31,13 @@ const EXAMPLE = {
   prev: writeId("first link"),
   writerId: "host:42:beef",
   createdAtMs: 1_700_000_000_000,
-  entries: [{ type: "append" as const, extents: [extent(0, 3, 1, 0, 5), { ...extent(7, 8, 1, 5, 6), partition: 2 }] }],
+  entries: [
+    {
+      type: "append" as const,
+      objects: [],
+      extents: [extent(0, 3, 1, 0, 5), { ...extent(7, 8, 1, 5, 6), partition: 2 }],
+    },
+  ],
 };
 const EXAMPLE_PAYLOAD = [Buffer.from("hello"), Buffer.from("world!")];
 

@@ -25,6 +25,7 @@ export function extent(
     leaderEpoch: epoch as Epoch,
     baseOffset: baseOffset as Offset,
     nextOffset: nextOffset as Offset,
+    object: 0,
     position,
     lengthBytes,
     maxTimestampMs: 1_700_000_000_000,
@@ -46,7 +47,9 @@ export function fenceDraft(fields: Fields): LinkDraft {
 export function appendDraft(fields: Fields & { readonly baseOffset: number }): LinkDraft {
   return {
     ...draft(fields),
-    entries: [{ type: "append", extents: [extent(fields.baseOffset, fields.baseOffset + 1, fields.epoch)] }],
+    entries: [
+      { type: "append", objects: [], extents: [extent(fields.baseOffset, fields.baseOffset + 1, fields.epoch)] },
+    ],
   };
 }
 

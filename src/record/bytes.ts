@@ -102,6 +102,11 @@ export class ByteReader {
     return this.#start + this.#position;
   }
 
+  /** Bytes not read yet. */
+  get remaining(): number {
+    return this.#bytes.length - this.#position;
+  }
+
   u8(): number {
     return this.#bytes.readUInt8(this.#take(1));
   }

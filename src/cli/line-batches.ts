@@ -74,23 +74,22 @@ export class LineBatches {
 
   async #event(): Promise<Event> {
     const { chunks, clock, ended, pauseMs } = this.#options;
-    if (ended.aborted) return { kind: "ended" };
     this.#next ??= chunks.next();
     // It is looked at below; but `ended` may come first, and a read that fails after that concerns nobody.
     this.#next.catch(() => undefined);
+    // After the call above: it can be what ends the reading.
+    if (ended.aborted) return { kind: "ended" };
     const stop = new AbortController();
     const onEnded = (): void => stop.abort();
     ended.addEventListener("abort", onEnded, { once: true });
     const waiting: Promise<Event>[] = [
-      this.#next.then((result): Event =>
-        result.done === true ? { kind: "end" } : { kind: "chunk", chunk: result.value },
-      ),
+      this.#next.then((result) => (result.done === true ? { kind: "end" } : { kind: "chunk", chunk: result.value })),
       new Promise((resolve) => {
         stop.signal.addEventListener("abort", () => resolve({ kind: "ended" }), { once: true });
       }),
     ];
     if (this.#lines.length > 0) {
-      // Its rejection is ours, by `stop` below; the race is over then.
+      // Rejects when stopped: the race is over then.
       waiting.push(
         sleep(clock, pauseMs, stop.signal).then(
           () => ({ kind: "pause" }),

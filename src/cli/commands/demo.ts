@@ -9,6 +9,7 @@ import { resolveContextConfig, type CommandContext, type ConfigSource } from "..
 import { countObjects, demoPlace, type DemoPlace } from "../demo/demo-place.ts";
 import { formatDemoReport, type DemoReport } from "../demo/demo-report.ts";
 import { generateEvents } from "../demo/generated-events.ts";
+import { sameDigests } from "../demo/partition-hash.ts";
 import { readDemo, type ReadResult } from "../demo/read-demo.ts";
 import { readInChild } from "../demo/read-in-child.ts";
 import { addRequests, countRequests } from "../demo/request-counts.ts";
@@ -55,6 +56,9 @@ export const demo: Command = {
 
   async run(context, args) {
     const plan = parsePlan(args);
+    // Asked for before anything is made: from here on Ctrl-C goes through the clean-up.
+    const { interruption } = context;
+    throwIfInterrupted(interruption.signal);
     const kindFlags = plan.kind === undefined ? {} : { "system.storage.kind": plan.kind };
     const base = await resolveContextConfig(context, kindFlags);
     const id = `demo-${Buffer.from(context.runtime.random.bytes(6)).toString("hex")}`;
@@ -73,9 +77,8 @@ export const demo: Command = {
       return EXIT_OK;
     } catch (error) {
       // Stopped by Ctrl-C: the exit code says so, there is nothing to explain.
-      const { exitCode } = context.interruption;
-      if (exitCode === undefined) throw error;
-      return exitCode;
+      if (interruption.exitCode === undefined) throw error;
+      return interruption.exitCode;
     } finally {
       await cleanUp(context, args, place, store);
     }
@@ -146,12 +149,6 @@ class Demo {
     const { written, bytesStored, requests } = await this.#write();
     context.output.progress("reading back …");
     const read = await this.#read();
-    const verified =
-      written.partitions.length === read.partitions.length &&
-      written.partitions.every(({ records, sha256 }, i) => {
-        const other = read.partitions[i];
-        return records === other?.records && sha256 === other.sha256;
-      });
     return {
       kind: config.storage.kind,
       records: written.records,
@@ -163,7 +160,7 @@ class Demo {
       ackMs: written.ackMs,
       requests: addRequests(requests, read.requests),
       objects: await countObjects(store),
-      verified,
+      verified: sameDigests(written.partitions, read.partitions),
     };
   }
 

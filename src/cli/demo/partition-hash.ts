@@ -32,3 +32,10 @@ export interface PartitionDigest {
   readonly records: number;
   readonly sha256: string;
 }
+
+/** Did both sides see the same values, partition by partition? */
+export function sameDigests(a: readonly PartitionDigest[], b: readonly PartitionDigest[]): boolean {
+  return (
+    a.length === b.length && a.every(({ records, sha256 }, i) => records === b[i]?.records && sha256 === b[i].sha256)
+  );
+}

@@ -89,7 +89,7 @@ export class Engine implements EngineApi {
         readOnly,
         writerId,
         store,
-        storeMetrics: meter.metrics,
+        storeMetrics: () => meter.metrics(),
         closeStore,
         storeId,
         catalog,

@@ -73,7 +73,7 @@ export class Partition implements PartitionApi {
       if (checking === undefined) return this.#shard.append(target, body, options.signal);
       return checking.then(() => this.#shard.append(target, body, options.signal));
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

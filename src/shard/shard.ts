@@ -10,7 +10,7 @@ import { asTierlogError, ClosedError, InvalidArgumentError } from "../errors.ts"
 import { IndexChain } from "../index-chain/index-chain.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { checkRecords, type SealedBatch } from "../record/batch-builder.ts";
+import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch } from "../record/batch.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
@@ -18,7 +18,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Admission } from "./admission.ts";
 import { buildLink, packLinks, type PackedBatch, type PackedLink, type PackedRun } from "./link-packer.ts";
 import type { ObjectCache } from "./object-cache.ts";
-import { Gathering, type AppendTarget, type PendingBatch, type Waiter } from "./pending.ts";
+import { Gathering, type AppendTarget, type Waiter } from "./pending.ts";
 
 export interface ShardSettings {
   readonly lingerMs: number;
@@ -361,17 +361,13 @@ export class Shard {
 function seal(flush: Gathering): Promise<readonly PackedRun[]> {
   return Promise.all(
     [...flush.partitions()].map(async ({ target, batches }): Promise<PackedRun> => {
-      const sealed = await Promise.all(batches.map((pending) => pending.seal(target.compression)));
-      return { target, batches: zip(batches, sealed) };
+      const sealing = batches.map(async (pending): Promise<PackedBatch> => ({
+        pending,
+        sealed: await pending.seal(target.compression),
+      }));
+      return { target, batches: await Promise.all(sealing) };
     }),
   );
-}
-
-function zip(batches: readonly PendingBatch[], sealed: readonly SealedBatch[]): PackedBatch[] {
-  return sealed.flatMap((batch, i) => {
-    const pending = batches[i];
-    return pending === undefined ? [] : [{ pending, sealed: batch }];
-  });
 }
 
 function recordsBytes(records: readonly LogRecord[]): number {

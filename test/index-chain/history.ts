@@ -41,20 +41,20 @@ export class History {
     const writers = this.#random.float() < 0.6 ? 2 : 3;
     const tasks = Array.from({ length: writers }, () => this.#writer(2));
     for (let reader = 0; reader < 2; reader++) tasks.push(this.#reader());
-    let running = true;
+    const state = { running: true };
     let failure: unknown;
     const done = Promise.all(tasks)
       .catch((error: unknown) => {
         failure = error;
       })
       .finally(() => {
-        running = false;
+        state.running = false;
       });
-    for (let step = 0; running; step++) {
+    for (let step = 0; state.running; step++) {
       if (step > 5000) throw new Error("the history does not end");
       if (step > 400) this.#world.calm();
       const moved = await this.#world.step();
-      if (!moved && running) await new Promise((resolve) => setImmediate(resolve));
+      if (!moved && state.running) await new Promise((resolve) => setImmediate(resolve));
     }
     await done;
     if (failure !== undefined) throw failure;
@@ -234,8 +234,9 @@ interface LogEntry {
 async function readLog(server: ObjectStore, state: ShardState, partition: number): Promise<LogEntry[]> {
   const extents = state.extents({ topicId: TOPIC, partition });
   const log: LogEntry[] = [];
-  for (let i = 0; extents !== undefined && i < extents.count; i++) {
-    const extent = extents.at(i);
+  for (let i = 0; i < (extents?.count ?? 0); i++) {
+    const extent = extents?.at(i);
+    if (extent === undefined) break;
     const object = await server.get(indexKey(SHARD, extent.seq));
     if (object === undefined) throw new Error(`seq ${extent.seq} is gone`);
     const body = Buffer.from(object.body);

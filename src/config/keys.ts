@@ -1,0 +1,117 @@
+import {
+  choice,
+  duration,
+  flag,
+  integer,
+  secret,
+  secretName,
+  size,
+  text,
+  type ConfigValue,
+  type KeyType,
+} from "./key-type.ts";
+import { bucketProblem, endpointProblem, prefixProblem, regionProblem } from "./s3-names.ts";
+
+/** One key of the configuration: the only place that says what it is called, what it may be and what it is by default. */
+export interface ConfigKey {
+  /** In `config.toml` and in messages, as in `system.flush.linger`. */
+  readonly path: string;
+  /** In `Config`, as in `flush.lingerMs`. */
+  readonly field: string;
+  readonly type: KeyType;
+  /** undefined: not set, or worked out from other keys. */
+  readonly default: Exclude<ConfigValue, object> | undefined;
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+
+export const CONFIG_KEYS: readonly ConfigKey[] = [
+  key("system.path", "path", text(pathProblem), "./tierlog-data"),
+  key("system.shards", "shards", integer({ min: 1, max: 10_000 }), 1),
+  key("system.storage.kind", "storage.kind", choice(["memory", "fs", "object"]), "fs"),
+  key("system.storage.object.service", "storage.object.service", choice(["s3"]), "s3"),
+  key("system.storage.object.bucket", "storage.object.bucket", text(bucketProblem), undefined),
+  key("system.storage.object.region", "storage.object.region", text(regionProblem), "us-east-1"),
+  key("system.storage.object.endpoint", "storage.object.endpoint", text(endpointProblem), undefined),
+  key("system.storage.object.prefix", "storage.object.prefix", text(prefixProblem), ""),
+  key(
+    "system.storage.object.multipart_part_size",
+    "storage.object.multipartPartSizeBytes",
+    size({
+      min: 5 * MiB,
+      minWhy: "S3 refuses smaller parts",
+      max: 64 * MiB,
+      maxWhy: "parts are held in memory while they are sent",
+    }),
+    8 * MiB,
+  ),
+  key(
+    "system.storage.object.ack_after_upload",
+    "storage.object.ackAfterUpload",
+    flag((value) => (value ? undefined : "needs the journal, which this version does not have yet")),
+    true,
+  ),
+  key("system.storage.object.access_key_id", "storage.object.credentials.accessKeyId", secretName(), undefined),
+  key("system.storage.object.secret_access_key", "storage.object.credentials.secretAccessKey", secret(), undefined),
+  key("system.storage.object.session_token", "storage.object.credentials.sessionToken", secret(), undefined),
+  key("system.storage.object.force_path_style", "storage.object.forcePathStyle", flag(), undefined),
+  key(
+    "system.storage.object.request_timeout",
+    "storage.object.requestTimeoutMs",
+    duration({ min: 100, max: 10 * MINUTE }),
+    15 * SECOND,
+  ),
+  key(
+    "system.storage.object.deadline",
+    "storage.object.deadlineMs",
+    duration({ min: 100, max: 60 * MINUTE }),
+    60 * SECOND,
+  ),
+  key(
+    "system.flush.linger",
+    "flush.lingerMs",
+    duration({ min: 0, max: MINUTE, maxWhy: "an append waits at least that long for its ack" }),
+    250,
+  ),
+  key("system.flush.max_bytes", "flush.maxBytes", size({ min: 64 * KiB, max: GiB }), 8 * MiB),
+  key("system.flush.max_pending", "flush.maxPendingBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
+  key("system.flush.max_wait", "flush.maxWaitMs", duration({ min: 0, max: 60 * MINUTE }), 10 * SECOND),
+  key("system.batch.max_bytes", "batch.maxBytes", size({ min: KiB, max: 32 * MiB }), MiB),
+  key("system.cache.tail_size", "cache.tailSizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 32 * MiB),
+  key("system.cache.size", "cache.sizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
+];
+
+const byPath = new Map(CONFIG_KEYS.map((entry) => [entry.path, entry]));
+const byField = new Map(CONFIG_KEYS.map((entry) => [entry.field, entry]));
+
+export function keyAt(path: string): ConfigKey | undefined {
+  return byPath.get(path);
+}
+
+export function keyOfField(field: string): ConfigKey | undefined {
+  return byField.get(field);
+}
+
+/** The name of a key's environment variable, as in `TIERLOG_SYSTEM_FLUSH_LINGER`. */
+export function environmentName(path: string): string {
+  return `TIERLOG_${path.replaceAll(".", "_").toUpperCase()}`;
+}
+
+/** Of `a.b.c`: `a` and `a.b`. */
+export function parentPaths(path: string): string[] {
+  const names = path.split(".");
+  return names.slice(1).map((_, i) => names.slice(0, i + 1).join("."));
+}
+
+function key(path: string, field: string, type: KeyType, value: ConfigKey["default"]): ConfigKey {
+  return { path, field, type, default: value };
+}
+
+function pathProblem(path: string): string | undefined {
+  if (path === "") return "is empty";
+  return path.includes("\0") ? "holds a NUL character" : undefined;
+}

@@ -1,0 +1,105 @@
+import { dirname, resolve } from "node:path";
+
+import { ConfigError, type ConfigIssue } from "../errors.ts";
+import { errorCode, nodeFileSystem, type FileSystem } from "../runtime/file-system.ts";
+import { readTextFile } from "../runtime/text-file.ts";
+import { awsSettings, tierlogSettings, type Environment } from "./environment-settings.ts";
+import { flagSettings, type Flags } from "./flag-settings.ts";
+import { resolveConfig, type ResolvedConfig } from "./resolve-config.ts";
+import type { Settings } from "./setting.ts";
+import { tomlSettings } from "./toml-settings.ts";
+
+export interface LoadOptions {
+  /** Path of a TOML file, relative to `cwd`; without one there are only defaults, environment and flags. */
+  readonly file?: string | undefined;
+  readonly env: Environment;
+  readonly flags?: Flags;
+  /** Absolute. */
+  readonly cwd: string;
+  readonly fileSystem?: Pick<FileSystem, "stat">;
+  readonly readText?: (path: string) => Promise<string>;
+}
+
+/**
+ * The configuration of a process. Weakest first: defaults, file, `AWS_…` variables (only with `kind = "object"`),
+ * `TIERLOG_…` variables, flags. A relative `system.path` of the file, or the default when there is a file, counts from the
+ * file's directory; one of the environment or a flag counts from `cwd`. Rejects with one `ConfigError` that holds every problem.
+ */
+export async function loadConfig(options: LoadOptions): Promise<ResolvedConfig> {
+  const { cwd, env } = options;
+  const file = options.file === undefined ? undefined : resolve(cwd, options.file);
+  const directory = file === undefined ? cwd : dirname(file);
+  const fromFile = file === undefined ? nothing : tomlSettings(await readConfig(file, options), file, directory);
+  const fromEnvironment = tierlogSettings(env, cwd);
+  const fromFlags = flagSettings(options.flags ?? {}, cwd);
+
+  const kind = [fromFlags, fromEnvironment, fromFile]
+    .flatMap((layer) => layer.settings)
+    .find((setting) => setting.path === "system.storage.kind")?.raw;
+  // Who works on a local disk must not stumble over half a set of AWS variables in the shell.
+  const fromAws = kind === "object" ? awsSettings(env, cwd) : nothing;
+
+  const layers = [fromFile, fromAws, fromEnvironment, fromFlags];
+  const resolved = attempt(() => resolveConfig(layers, directory));
+  const path = resolved.ok ? resolved.value.config.path : dataPath(layers, directory);
+  const pathIssues = path === undefined ? [] : await pathProblems(path, options.fileSystem ?? nodeFileSystem);
+  if (!resolved.ok) throw new ConfigError([...resolved.issues, ...pathIssues]);
+  if (pathIssues.length > 0) throw new ConfigError(pathIssues);
+  return resolved.value;
+}
+
+const nothing: Settings = { settings: [], issues: [] };
+
+async function readConfig(file: string, options: LoadOptions): Promise<string> {
+  try {
+    return await (options.readText ?? readTextFile)(file);
+  } catch (error) {
+    throw new ConfigError([{ path: file, problem: unreadable(error) }], { cause: error });
+  }
+}
+
+function unreadable(error: unknown): string {
+  const code = errorCode(error) ?? "";
+  if (code === "ENOENT" || code === "ENOTDIR") return "there is no such file";
+  if (code === "EISDIR") return "is a directory, not a file";
+  if (code === "EACCES" || code === "EPERM") return "may not be read by this user";
+  // Only the decoder throws without a code.
+  if (error instanceof TypeError) return "is not UTF-8 text";
+  return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+}
+
+type Attempt =
+  | { readonly ok: true; readonly value: ResolvedConfig }
+  | { readonly ok: false; readonly issues: readonly ConfigIssue[] };
+
+function attempt(run: () => ResolvedConfig): Attempt {
+  try {
+    return { ok: true, value: run() };
+  } catch (error) {
+    if (error instanceof ConfigError) return { ok: false, issues: error.issues };
+    throw error;
+  }
+}
+
+/** The data path although other keys have problems, so that its own problem is told in the same go. */
+function dataPath(layers: readonly Settings[], directory: string): string | undefined {
+  const settings = layers.flatMap((layer) => layer.settings).filter((setting) => setting.path === "system.path");
+  try {
+    return resolveConfig([{ settings, issues: [] }], directory).config.path;
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
+  }
+}
+
+/** A directory or nothing is fine. Whether it can be written is found when it is. */
+async function pathProblems(path: string, fileSystem: Pick<FileSystem, "stat">): Promise<ConfigIssue[]> {
+  try {
+    await fileSystem.stat(path);
+  } catch (error) {
+    return errorCode(error) === "ENOTDIR"
+      ? [{ path: "system.path", problem: `"${path}" lies below something that is a file` }]
+      : [];
+  }
+  return [{ path: "system.path", problem: `"${path}" is a file; it must be a directory or not exist yet` }];
+}

@@ -1,0 +1,51 @@
+import type { ConfigIssue } from "../errors.ts";
+import { formatDuration } from "./duration.ts";
+import type { ConfigValue } from "./key-type.ts";
+import { formatSize } from "./size.ts";
+
+/** Looks at what keys must keep to one another. `values` holds the usable ones only: a relation with another is left out. */
+export function relationIssues(values: ReadonlyMap<string, ConfigValue>, broken: ReadonlySet<string>): ConfigIssue[] {
+  const issues: ConfigIssue[] = [];
+  const object = "system.storage.object";
+
+  if (values.get("system.storage.kind") === "object" && !given(`${object}.bucket`)) {
+    issues.push({ path: `${object}.bucket`, problem: 'is missing; kind = "object" needs it' });
+  }
+
+  if (given(`${object}.access_key_id`) && !given(`${object}.secret_access_key`)) {
+    issues.push({ path: `${object}.secret_access_key`, problem: "is missing; access_key_id is set" });
+  }
+  for (const name of ["secret_access_key", "session_token"]) {
+    if (given(`${object}.${name}`) && !given(`${object}.access_key_id`)) {
+      issues.push({ path: `${object}.access_key_id`, problem: `is missing; ${name} is set` });
+      break;
+    }
+  }
+
+  atLeast(`${object}.deadline`, `${object}.request_timeout`, formatDuration, "a deadline covers at least one request");
+  atLeast("system.flush.max_bytes", "system.batch.max_bytes", formatSize, "a flush holds at least one batch");
+  atLeast("system.flush.max_pending", "system.flush.max_bytes", formatSize, "a full flush waits there");
+
+  const batch = values.get("system.batch.max_bytes");
+  const part = values.get(`${object}.multipart_part_size`);
+  if (typeof batch === "number" && typeof part === "number" && batch > part / 2) {
+    issues.push({
+      path: "system.batch.max_bytes",
+      problem: `${formatSize(batch)} is above half of ${object}.multipart_part_size, ${formatSize(part)} (a batch and its index must fit one part)`,
+    });
+  }
+  return issues;
+
+  /** Somebody set it, be it usable or not. */
+  function given(path: string): boolean {
+    return values.has(path) || broken.has(path);
+  }
+
+  function atLeast(path: string, other: string, format: (value: number) => string, why: string): void {
+    const value = values.get(path);
+    const bound = values.get(other);
+    if (typeof value === "number" && typeof bound === "number" && value < bound) {
+      issues.push({ path, problem: `${format(value)} is below ${other}, ${format(bound)} (${why})` });
+    }
+  }
+}

@@ -1,0 +1,177 @@
+import { resolve } from "node:path";
+
+import { ConfigError, type ConfigIssue } from "../errors.ts";
+import type { Config, CredentialsConfig } from "./config.ts";
+import type { ConfigValue, KeyType } from "./key-type.ts";
+import { CONFIG_KEYS, keyAt } from "./keys.ts";
+import { overrideSettings, type ConfigOverrides } from "./override-settings.ts";
+import type { Parsed } from "./quantity.ts";
+import { relationIssues } from "./relations.ts";
+import { Secret } from "./secret.ts";
+import type { Setting, Settings } from "./setting.ts";
+
+export interface ResolvedConfig {
+  readonly config: Config;
+  /** Where the value of each key comes from: "default", or the `source` of the setting that won. */
+  readonly sources: ReadonlyMap<string, string>;
+}
+
+/** The defaults with some fields replaced, for programs; checked like a file. A relative path counts from the working directory. */
+export function defaultConfig(overrides: ConfigOverrides = {}): Config {
+  const directory = resolve(".");
+  return resolveConfig([overrideSettings(overrides, directory)], directory).config;
+}
+
+/**
+ * One configuration out of several places, the weakest first. Every value is checked, also one that a stronger place replaces;
+ * `ConfigError` carries every problem found. An `access_key_id` starts a new identity: it drops the secret and the token of
+ * weaker places.
+ */
+export function resolveConfig(layers: readonly Settings[], defaultDirectory: string): ResolvedConfig {
+  const issues = layers.flatMap((layer) => layer.issues);
+  const values = new Map<string, ConfigValue>();
+  const sources = new Map<string, string>();
+  const broken = new Set<string>();
+
+  for (const key of CONFIG_KEYS) {
+    sources.set(key.path, "default");
+    if (key.default !== undefined) values.set(key.path, key.default);
+  }
+  values.set("system.path", resolve(defaultDirectory, String(values.get("system.path"))));
+
+  const problems = new Map<string, ConfigIssue[]>();
+  for (const { settings } of layers) {
+    if (settings.some(({ path }) => path === ACCESS_KEY_ID)) {
+      for (const path of [SECRET_ACCESS_KEY, SESSION_TOKEN]) {
+        values.delete(path);
+        broken.delete(path);
+        sources.set(path, "default");
+      }
+    }
+    for (const setting of settings) {
+      const key = keyAt(setting.path);
+      if (key === undefined) continue;
+      const parsed = readSetting(key.type, setting);
+      sources.set(key.path, setting.source);
+      if (parsed.ok) {
+        values.set(
+          key.path,
+          key.path === "system.path" ? resolve(setting.directory, String(parsed.value)) : parsed.value,
+        );
+        broken.delete(key.path);
+      } else {
+        values.delete(key.path);
+        broken.add(key.path);
+        const found = problems.get(key.path) ?? [];
+        problems.set(key.path, [...found, { path: key.path, problem: parsed.problem }]);
+      }
+    }
+  }
+
+  issues.push(...CONFIG_KEYS.flatMap((key) => problems.get(key.path) ?? []));
+  issues.push(...relationIssues(values, broken));
+  if (issues.length > 0) throw new ConfigError(issues.map((issue) => withoutSecrets(issue, layers)));
+  return { config: compose(values), sources };
+}
+
+const ACCESS_KEY_ID = "system.storage.object.access_key_id";
+const SECRET_ACCESS_KEY = "system.storage.object.secret_access_key";
+const SESSION_TOKEN = "system.storage.object.session_token";
+
+/** The checked value, or a whole sentence: the value as it was written (unless it is a secret), what is wrong, who said it. */
+function readSetting(type: KeyType, setting: Setting): Parsed<ConfigValue> {
+  const parsed = parseRaw(type, setting);
+  const problem = parsed.ok ? type.check(parsed.value) : parsed.problem;
+  if (problem === undefined) return parsed;
+  const shown = type.secret ? "the value" : describe(type, setting);
+  // Of a file and of a program the reader knows where to look; a variable may be set far away.
+  const known = setting.form === "value" || setting.source.startsWith("file ");
+  const origin = known ? "" : `, set by ${setting.source}`;
+  return { ok: false, problem: `${shown} ${problem}${origin}` };
+}
+
+function parseRaw(type: KeyType, { raw, form }: Setting): Parsed<ConfigValue> {
+  if (form === "value") return type.accept(raw);
+  return form === "text" && typeof raw === "string" ? type.parseText(raw) : type.parse(raw);
+}
+
+function describe(type: KeyType, { raw, form }: Setting): string {
+  if (form === "value") {
+    const accepted = type.accept(raw);
+    if (accepted.ok && typeof accepted.value === "number") return type.show(accepted.value);
+  }
+  if (typeof raw === "string") {
+    // A user name or password in an endpoint is a secret that stands in the wrong place.
+    if (/:\/\/[^/]*@/.test(raw)) return "the value";
+    return JSON.stringify(raw.length > 100 ? `${raw.slice(0, 100)}…` : raw);
+  }
+  if (typeof raw === "number" || typeof raw === "boolean" || typeof raw === "bigint") return String(raw);
+  if (Array.isArray(raw)) return "a list";
+  if (raw instanceof Date) return "a date";
+  return raw === null ? "null" : `a value of type ${typeof raw === "object" ? "table" : typeof raw}`;
+}
+
+/** A secret that was also written to the wrong key must not come out in that key's message. */
+function withoutSecrets(issue: ConfigIssue, layers: readonly Settings[]): ConfigIssue {
+  let { problem } = issue;
+  for (const { path, raw } of layers.flatMap((layer) => layer.settings)) {
+    if (path !== SECRET_ACCESS_KEY && path !== SESSION_TOKEN) continue;
+    const value = raw instanceof Secret ? raw.reveal() : raw;
+    if (typeof value === "string" && value.length >= 8) problem = problem.replaceAll(value, "[redacted]");
+  }
+  return { path: issue.path, problem };
+}
+
+/** `values` passed every check, so that each default or required key is there with its type. */
+function compose(values: ReadonlyMap<string, ConfigValue>): Config {
+  const text = (path: string): string => values.get(path) as string;
+  const number = (path: string): number => values.get(path) as number;
+  const object = "system.storage.object";
+  const endpoint = values.get(`${object}.endpoint`) as string | undefined;
+  const forcePathStyle = values.get(`${object}.force_path_style`) as boolean | undefined;
+  return deepFreeze<Config>({
+    path: text("system.path"),
+    shards: number("system.shards"),
+    storage: {
+      kind: text("system.storage.kind") as Config["storage"]["kind"],
+      object: {
+        service: text(`${object}.service`) as "s3",
+        bucket: (values.get(`${object}.bucket`) as string | undefined) ?? "",
+        region: text(`${object}.region`),
+        endpoint,
+        prefix: text(`${object}.prefix`),
+        multipartPartSizeBytes: number(`${object}.multipart_part_size`),
+        ackAfterUpload: values.get(`${object}.ack_after_upload`) as boolean,
+        credentials: credentials(values),
+        forcePathStyle: forcePathStyle ?? endpoint !== undefined,
+        requestTimeoutMs: number(`${object}.request_timeout`),
+        deadlineMs: number(`${object}.deadline`),
+      },
+    },
+    flush: {
+      lingerMs: number("system.flush.linger"),
+      maxBytes: number("system.flush.max_bytes"),
+      maxPendingBytes: number("system.flush.max_pending"),
+      maxWaitMs: number("system.flush.max_wait"),
+    },
+    batch: { maxBytes: number("system.batch.max_bytes") },
+    cache: { tailSizeBytes: number("system.cache.tail_size"), sizeBytes: number("system.cache.size") },
+  });
+}
+
+function credentials(values: ReadonlyMap<string, ConfigValue>): CredentialsConfig | undefined {
+  const accessKeyId = values.get(ACCESS_KEY_ID);
+  if (typeof accessKeyId !== "string") return undefined;
+  return {
+    accessKeyId,
+    secretAccessKey: values.get(SECRET_ACCESS_KEY) as Secret,
+    sessionToken: values.get(SESSION_TOKEN) as Secret | undefined,
+  };
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value) as unknown[]) {
+    if (typeof inner === "object" && inner !== null) deepFreeze(inner);
+  }
+  return Object.freeze(value);
+}

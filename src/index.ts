@@ -42,5 +42,4 @@ export type {
 export { Engine, type OpenOptions } from "./engine/engine.ts";
 export { createFsStore } from "./object-store/fs-store.ts";
 export { createMemoryStore } from "./object-store/memory-store.ts";
-export { createS3Store, type S3StoreSettings } from "./object-store/s3-store.ts";
 export { systemRuntime } from "./runtime/runtime.ts";

@@ -2,7 +2,6 @@ import type { Config } from "../config/config.ts";
 import { createFsStore } from "../object-store/fs-store.ts";
 import { createMemoryStore } from "../object-store/memory-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { createS3Store } from "../object-store/s3-store.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
@@ -10,7 +9,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 const SOCKETS_MAX = 64;
 
 /** The store that the config names. Opens no connection and touches no file yet. */
-export function openStore(config: Config, runtime: Runtime): ObjectStore {
+export async function openStore(config: Config, runtime: Runtime): Promise<ObjectStore> {
   switch (config.storage.kind) {
     case "memory":
       return createMemoryStore();
@@ -21,6 +20,8 @@ export function openStore(config: Config, runtime: Runtime): ObjectStore {
         random: runtime.random,
       });
     case "object": {
+      // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
+      const { createS3Store } = await import("../object-store/s3-store.ts");
       const { bucket, region, endpoint, prefix, credentials, forcePathStyle, requestTimeoutMs } = config.storage.object;
       return createS3Store(
         {

@@ -26,10 +26,10 @@ const declared = [...source.matchAll(/readonly kind = "([^"]+)";\s+readonly code
 
 test("docs/errors.md names every code of src/errors.ts once, with its kind", () => {
   const listed = table("All errors").map(([code, kind]) => ({ kind, code: code?.replaceAll("`", "") }));
-  const byCode = (a: { code?: string | undefined }, b: { code?: string | undefined }): number =>
-    (a.code ?? "") < (b.code ?? "") ? -1 : 1;
   expect(declared.length).toBeGreaterThan(10);
-  expect(listed.sort(byCode)).toEqual(declared.sort(byCode));
+  expect(new Set(listed.map(({ code }) => code)).size).toBe(listed.length);
+  expect(listed).toHaveLength(declared.length);
+  expect(listed).toEqual(expect.arrayContaining(declared));
 });
 
 test("exit codes are those of the code", () => {
@@ -53,13 +53,13 @@ test("exit codes are those of the code", () => {
   ]) {
     samples.set(error.code, error.exitCode);
   }
-  expect([...samples.keys()].sort()).toEqual(declared.map(({ code }) => code).sort());
+  expect(new Set(samples.keys())).toEqual(new Set(declared.map(({ code }) => code)));
   for (const [code, , , exitCode] of table("All errors")) {
     expect([code, Number(exitCode)]).toEqual([code, samples.get(code?.replaceAll("`", "") ?? "")]);
   }
 });
 
-test("kinds are all there, each with the exit codes of its errors", () => {
+test("every kind is there", () => {
   const kinds = table("Kinds").map(([kind]) => kind?.replaceAll("`", ""));
-  expect(kinds.sort()).toEqual([...new Set(declared.map(({ kind }) => kind))].sort());
+  expect(new Set(kinds)).toEqual(new Set(declared.map(({ kind }) => kind)));
 });

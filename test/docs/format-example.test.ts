@@ -7,9 +7,9 @@ test("the annotated dump in docs/index-file-format.md is test/format/index-appen
   const dump = /```hexdump\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
   let hex = "";
   for (const line of dump.trimEnd().split("\n")) {
-    const [, offset, bytes] = /^ *(\d+) {2}([0-9a-f]+(?: [0-9a-f]+)*)(?: {2}|$)/.exec(line) ?? [];
-    expect(Number(offset), line).toBe(hex.length / 2);
-    hex += bytes?.replaceAll(" ", "");
+    const [, offset, bytes = ""] = /^ *(\d+) {2}([0-9a-f]+(?: [0-9a-f]+)*)(?: {2}|$)/.exec(line) ?? [];
+    expect(`${hex.length / 2}: ${line}`).toBe(`${offset}: ${line}`);
+    hex += bytes.replaceAll(" ", "");
   }
   expect(hex).toBe(readFileSync(new URL("../format/index-append.idx", import.meta.url)).toString("hex"));
 });

@@ -1,0 +1,23 @@
+import type { Command } from "../command.ts";
+import { configCheck } from "./config-check.ts";
+import { consume } from "./consume.ts";
+import { demo } from "./demo.ts";
+import { inspect } from "./inspect.ts";
+import { produce } from "./produce.ts";
+import { topicsCreate } from "./topics-create.ts";
+import { topicsDelete } from "./topics-delete.ts";
+import { topicsDescribe } from "./topics-describe.ts";
+import { topicsList } from "./topics-list.ts";
+
+/** In the order of the help. */
+export const COMMANDS: readonly Command[] = [
+  demo,
+  topicsCreate,
+  topicsList,
+  topicsDescribe,
+  topicsDelete,
+  produce,
+  consume,
+  inspect,
+  configCheck,
+];

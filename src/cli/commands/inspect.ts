@@ -1,0 +1,64 @@
+import type { PartitionInspection } from "../../engine/api.ts";
+import type { Command } from "../command.ts";
+import { withEngine } from "../engine-session.ts";
+import { EXIT_OK } from "../exit-code.ts";
+import { formatBytes, formatCount } from "../numbers.ts";
+import { formatTable } from "../table.ts";
+
+export const inspect: Command = {
+  name: "inspect",
+  usage: "TOPIC [flags]",
+  summary: "show what is stored of a topic",
+  details:
+    "Shows per partition: the shard, the offsets from start to end, how many extents and bytes in how many objects; and of the " +
+    "shard: the live links of its index chain, the current epoch and its owner. Opens read-only: a running producer is not " +
+    "disturbed.",
+  flags: [{ name: "partition", value: "N", help: "only this partition" }],
+  positionals: ["TOPIC"],
+  examples: ["tierlog inspect events", "tierlog inspect events --json | jq '.partitions[].watermarks'"],
+
+  run: (context, args) =>
+    withEngine(context, { readOnly: true }, async (engine) => {
+      const topic = await engine.topic(args.positional(0));
+      const only = args.integer("partition", 0, Number.MAX_SAFE_INTEGER);
+      const count = topic.description.partitions;
+      const numbers = only === undefined ? Array.from({ length: count }, (_, i) => i) : [only];
+      const partitions: PartitionInspection[] = [];
+      for (const number of numbers) partitions.push(await topic.partition(number).inspect());
+
+      if (context.output.json) {
+        const { name, id, compression } = topic.description;
+        await context.output.writeJson({ topic: name, id, compression, partitions });
+      } else {
+        await context.output.writeLine(formatTable(HEADER, partitions.map(row)));
+      }
+      return EXIT_OK;
+    }),
+};
+
+const HEADER = [
+  "PARTITION",
+  "SHARD",
+  "START",
+  "UPLOADED",
+  "DURABLE",
+  "END",
+  "EXTENTS",
+  "BYTES",
+  "OBJECTS",
+  "LINKS",
+  "EPOCH",
+  "OWNER",
+];
+
+function row(partition: PartitionInspection): string[] {
+  const { start, uploaded, durable, end } = partition.watermarks;
+  return [
+    String(partition.partition),
+    String(partition.shard),
+    ...[start, uploaded, durable, end, partition.extents].map(formatCount),
+    formatBytes(partition.bytes),
+    ...[partition.objects, partition.links, partition.epoch].map(formatCount),
+    partition.owner === "" ? "-" : partition.owner,
+  ];
+}

@@ -1,0 +1,35 @@
+import type { Readable } from "node:stream";
+
+import type { Environment } from "../config/environment-settings.ts";
+import type { Flags } from "../config/flag-settings.ts";
+import { loadConfig } from "../config/load-config.ts";
+import type { ResolvedConfig } from "../config/resolve-config.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Interruption } from "./interruption.ts";
+import type { Output } from "./output.ts";
+
+/** Where the configuration of this process comes from. Plain data: the demo hands it to its child. */
+export interface ConfigSource {
+  readonly file: string | undefined;
+  readonly flags: Flags;
+  readonly cwd: string;
+}
+
+/** What a command has to work with. */
+export interface CommandContext {
+  readonly output: Output;
+  readonly stdin: Readable;
+  readonly env: Environment;
+  readonly configSource: ConfigSource;
+  readonly runtime: Runtime;
+  readonly interruption: Interruption;
+}
+
+/** The configuration with the flags of the command line, and `flags` on top of those. */
+export function resolveContextConfig(
+  context: Pick<CommandContext, "configSource" | "env">,
+  flags: Flags = {},
+): Promise<ResolvedConfig> {
+  const { file, flags: given, cwd } = context.configSource;
+  return loadConfig({ file, env: context.env, flags: { ...given, ...flags }, cwd });
+}

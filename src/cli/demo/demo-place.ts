@@ -1,0 +1,61 @@
+import type { Config } from "../../config/config.ts";
+import type { Flags } from "../../config/flag-settings.ts";
+import type { ObjectKey } from "../../domain.ts";
+import type { ObjectStore } from "../../object-store/object-store.ts";
+import { directoryExists, removeDirectoryTree, removeEmptyDirectory } from "../../runtime/directory.ts";
+import { joinPath } from "../../runtime/file-system.ts";
+
+const DELETE_KEYS = 1000;
+
+/** A fresh corner of the configured store, so that the demo meets nothing of others and leaves nothing behind. */
+export interface DemoPlace {
+  /** For people. */
+  readonly name: string;
+  /** Settings that lead there. */
+  readonly flags: Flags;
+  /** Removes all that was made there. `store` is the one the flags lead to. */
+  remove(store: ObjectStore): Promise<void>;
+}
+
+export async function demoPlace(config: Config, id: string): Promise<DemoPlace> {
+  const { kind, object } = config.storage;
+  if (kind === "memory") {
+    return { name: "memory of this process", flags: {}, remove: () => Promise.resolve() };
+  }
+  if (kind === "fs") {
+    const path = joinPath(config.path, id);
+    const hadParent = await directoryExists(config.path);
+    return {
+      name: path,
+      flags: { "system.path": path },
+      async remove() {
+        await removeDirectoryTree(path);
+        if (!hadParent) await removeEmptyDirectory(config.path);
+      },
+    };
+  }
+  const prefix = object.prefix === "" ? id : `${object.prefix}/${id}`;
+  return {
+    name: `bucket ${object.bucket}, prefix ${prefix}`,
+    flags: { "system.storage.object.prefix": prefix },
+    remove: deleteAll,
+  };
+}
+
+export async function countObjects(store: ObjectStore): Promise<number> {
+  let count = 0;
+  for await (const _ of store.list("")) count++;
+  return count;
+}
+
+async function deleteAll(store: ObjectStore): Promise<void> {
+  let keys: ObjectKey[] = [];
+  for await (const { key } of store.list("")) {
+    keys.push(key);
+    if (keys.length === DELETE_KEYS) {
+      await store.delete(keys);
+      keys = [];
+    }
+  }
+  if (keys.length > 0) await store.delete(keys);
+}

@@ -1,0 +1,25 @@
+import type { StoreMetrics } from "../../object-store/metered.ts";
+
+export type RequestCounts = Readonly<Record<keyof StoreMetrics, number>>;
+
+export function countRequests(metrics: StoreMetrics): RequestCounts {
+  return mapRequests((operation) => metrics[operation].requests);
+}
+
+export function addRequests(a: RequestCounts, b: RequestCounts): RequestCounts {
+  return mapRequests((operation) => a[operation] + b[operation]);
+}
+
+function mapRequests(count: (operation: keyof StoreMetrics) => number): RequestCounts {
+  return {
+    put: count("put"),
+    createMultipart: count("createMultipart"),
+    uploadPart: count("uploadPart"),
+    completeMultipart: count("completeMultipart"),
+    abortMultipart: count("abortMultipart"),
+    get: count("get"),
+    head: count("head"),
+    list: count("list"),
+    delete: count("delete"),
+  };
+}

@@ -1,0 +1,5 @@
+/** Exit codes that no error carries; those of errors are in `errors.ts`. */
+export const EXIT_OK = 0;
+
+/** 128 + the number of the signal, as a shell reports it. */
+export const EXIT_BY_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const;

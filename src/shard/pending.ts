@@ -1,5 +1,5 @@
-import type { AppendReceipt, Epoch, Offset, TopicId } from "../domain.ts";
-import { partitionKey } from "../domain.ts";
+import { partitionKey, type AppendReceipt, type Epoch, type Offset, type TopicId } from "../domain.ts";
+import { InvariantError } from "../errors.ts";
 import { BatchBuilder, type SealedBatch } from "../record/batch-builder.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import type { Compression } from "../record/compression.ts";
@@ -30,54 +30,72 @@ interface Claim {
   readonly nextDelta: number;
 }
 
-/** A batch on its way: an open builder, or an encoded batch. Its base offset is known when its link is committed. */
+/** A batch on its way: an open builder, or an encoded batch. Gets its base offset when its flush is taken. */
 export class PendingBatch {
   readonly claims: Claim[] = [];
-  readonly #source: BatchBuilder | Uint8Array;
+  #source: BatchBuilder | Uint8Array | undefined;
   #baseOffset: Offset | undefined;
 
   constructor(source: BatchBuilder | Uint8Array) {
     this.#source = source;
   }
 
+  /** undefined for an encoded batch, and once sealed. */
   get builder(): BatchBuilder | undefined {
     return this.#source instanceof BatchBuilder ? this.#source : undefined;
   }
 
-  /** Header, CRC and compression: once, here. A promise only where the compression leaves the event loop. */
+  /** REQUIRES: `assign` was called. */
+  get baseOffset(): Offset {
+    if (this.#baseOffset === undefined) throw new InvariantError("a batch without an offset");
+    return this.#baseOffset;
+  }
+
+  /** Gives the batch its place; returns where the next one goes. */
+  assign(baseOffset: Offset): Offset {
+    this.#baseOffset = baseOffset;
+    const records = this.#source instanceof Uint8Array ? encodedRecords(this.#source) : (this.builder?.recordCount ?? 0);
+    return (baseOffset + records) as Offset;
+  }
+
+  /**
+   * Header, CRC and compression: once, here. A promise only where the compression leaves the event loop. The records' own buffer
+   * is let go: of a flush on its way only what is sent stays in memory.
+   */
   seal(compression: Compression): SealedBatch | Promise<SealedBatch> {
-    if (this.#source instanceof BatchBuilder) return this.#source.seal(compression);
-    const header = readBatchHeader(this.#source, 0, { key: "encoded batch", position: 0 });
-    return {
-      bytes: this.#source,
-      recordCount: header.recordCount,
-      baseOffset: header.baseOffset,
-      nextOffset: header.nextOffset,
-      maxTimestampMs: header.maxTimestampMs,
-    };
+    const source = this.#source;
+    this.#source = undefined;
+    if (source === undefined) throw new InvariantError("a batch was sealed twice");
+    if (source instanceof BatchBuilder) return source.seal(compression);
+    const { recordCount, baseOffset, nextOffset, maxTimestampMs } = headerOf(source);
+    return { bytes: source, recordCount, baseOffset, nextOffset, maxTimestampMs };
   }
 
   /** Its link is live: acknowledges the appends that end here. */
-  committed(baseOffset: Offset, epoch: Epoch): void {
-    this.#baseOffset = baseOffset;
-    for (const claim of this.claims) {
-      claim.waiter.resolve({
-        partition: claim.partition,
-        firstOffset: ((claim.first.#baseOffset ?? 0) + claim.firstDelta) as Offset,
-        nextOffset: (baseOffset + claim.nextDelta) as Offset,
+  committed(epoch: Epoch): void {
+    for (const { waiter, partition, first, firstDelta, nextDelta } of this.claims) {
+      waiter.resolve({
+        partition,
+        firstOffset: (first.baseOffset + firstDelta) as Offset,
+        nextOffset: (this.baseOffset + nextDelta) as Offset,
         level: "uploaded",
         epoch,
       });
     }
   }
 
-  /**
-   * Its link is not live, or not known to be: rejects the appends that end here. An append whose earlier batches are live
-   * already gets `partly`.
-   */
-  failed(error: Error, partly: Error): void {
-    for (const claim of this.claims) claim.waiter.reject(claim.first.#baseOffset === undefined ? error : partly);
+  /** Its link is not live, or not known to be: rejects the appends that end here. */
+  failed(error: Error): void {
+    for (const { waiter } of this.claims) waiter.reject(error);
   }
+}
+
+function headerOf(encoded: Uint8Array): ReturnType<typeof readBatchHeader> {
+  return readBatchHeader(encoded, 0, { key: "encodedBatch", position: 0 });
+}
+
+function encodedRecords(encoded: Uint8Array): number {
+  return headerOf(encoded).recordCount;
 }
 
 /** The batches of one partition in one flush, in offset order. */
@@ -96,7 +114,7 @@ export class PendingPartition {
     return this.#records;
   }
 
-  /** REQUIRES: `checkRecords` passed. An append that fits one batch goes into one batch, so that it is stored whole or not at all. */
+  /** REQUIRES: `checkRecords` passed. An append that fits one batch goes into one batch. */
   appendRecords(records: readonly LogRecord[], nowMs: number, waiter: Waiter): void {
     let { pending, builder } = this.#open();
     let firstDelta = builder.recordCount;
@@ -112,13 +130,8 @@ export class PendingPartition {
       }
     }
     this.#records += records.length;
-    pending.claims.push({
-      waiter,
-      partition: this.target.partition,
-      first,
-      firstDelta,
-      nextDelta: builder.recordCount,
-    });
+    const { partition } = this.target;
+    pending.claims.push({ waiter, partition, first, firstDelta, nextDelta: builder.recordCount });
   }
 
   /** REQUIRES: `checkEncodedBatch` passed. Takes `encoded` over. */
@@ -126,13 +139,8 @@ export class PendingPartition {
     const pending = new PendingBatch(encoded);
     this.batches.push(pending);
     this.#records += recordCount;
-    pending.claims.push({
-      waiter,
-      partition: this.target.partition,
-      first: pending,
-      firstDelta: 0,
-      nextDelta: recordCount,
-    });
+    const { partition } = this.target;
+    pending.claims.push({ waiter, partition, first: pending, firstDelta: 0, nextDelta: recordCount });
   }
 
   #open(): { pending: PendingBatch; builder: BatchBuilder } {
@@ -141,7 +149,7 @@ export class PendingPartition {
   }
 
   #fresh(): { pending: PendingBatch; builder: BatchBuilder } {
-    // Base offset and epoch are patched in when the link is built: both lie outside the CRC.
+    // Base offset and epoch are patched in when the flush is taken: both lie outside the CRC.
     const builder = new BatchBuilder({ baseOffset: 0 as Offset, epoch: 0 as Epoch, maxBytes: this.#batchBytesMax });
     const pending = new PendingBatch(builder);
     this.batches.push(pending);
@@ -149,23 +157,10 @@ export class PendingPartition {
   }
 }
 
-/** Everything that the next flush will take. */
+/** Everything that the next flush will take, over all partitions of the shard. */
 export class Gathering {
   readonly #partitions = new Map<string, PendingPartition>();
   #bytes = 0;
-  readonly done: Promise<void>;
-  #settle: { resolve: () => void; reject: (error: Error) => void } = {
-    resolve: () => undefined,
-    reject: () => undefined,
-  };
-
-  constructor() {
-    this.done = new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-    });
-    // Each append has been told already; `flush()` may or may not look.
-    this.done.catch(() => undefined);
-  }
 
   get bytes(): number {
     return this.#bytes;
@@ -179,7 +174,7 @@ export class Gathering {
     return this.#partitions.values();
   }
 
-  /** Records that wait in this flush for a partition. */
+  /** Records that wait here for a partition. */
   pendingRecords(key: string): number {
     return this.#partitions.get(key)?.records ?? 0;
   }
@@ -196,10 +191,5 @@ export class Gathering {
 
   add(bytes: number): void {
     this.#bytes += bytes;
-  }
-
-  finish(error?: Error): void {
-    if (error === undefined) this.#settle.resolve();
-    else this.#settle.reject(error);
   }
 }

@@ -1,0 +1,177 @@
+import { partitionKey, type Epoch, type ObjectKey, type Offset, type ShardId } from "../domain.ts";
+import type { TierlogError } from "../errors.ts";
+import { linkOverheadBytes, type DataObjectRef } from "../index-chain/index-file.ts";
+import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
+import { DataObjectDirectory, type DataExtent } from "../object-store/data-object.ts";
+import { patchBatch } from "../record/batch.ts";
+import type { SealedBatch } from "../record/batch-builder.ts";
+import { nextTurn } from "../runtime/turn.ts";
+import type { Gathering, PendingBatch, AppendTarget } from "./pending.ts";
+
+/** Batches sealed ahead of the one being written: keeps the compression threads busy while bytes are copied. */
+const SEAL_AHEAD = 4;
+/** Work done in one turn of the event loop, in bytes: sealing and copying so much takes about a millisecond. */
+const TURN_BYTES = 1024 * 1024;
+
+export interface FlightOptions {
+  readonly shard: ShardId;
+  readonly epoch: Epoch;
+  readonly nowMs: number;
+  /** Of an index file. */
+  readonly linkBytesMax: number;
+  readonly writerIdBytes: number;
+  /** Opens the data object of this flush; called once at most. */
+  readonly openObject: (signal: AbortSignal) => { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter };
+}
+
+/** Bytes kept for readers at the tail. */
+export interface TailChunk {
+  readonly position: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A flush whose bytes are ready to be named by a link. */
+export interface PreparedFlight {
+  /** Positions count from the start of the data object, or of this flush's part of the payload. */
+  readonly extents: readonly DataExtent[];
+  readonly chunks: readonly TailChunk[];
+  /** Bytes of all chunks. */
+  readonly batchBytes: number;
+  /** undefined: the chunks go inline into the index file. */
+  readonly object: DataObjectRef | undefined;
+}
+
+/** One flush from the moment it is taken until its link is live: its batches have their offsets, its bytes may be uploading. */
+export class Flight {
+  readonly done: Promise<void>;
+  prepared: PreparedFlight | undefined;
+  readonly #gathering: Gathering;
+  readonly #options: FlightOptions;
+  readonly #abort = new AbortController();
+  /** Where each partition ends behind this flush. */
+  readonly #ends = new Map<string, Offset>();
+  #settle: { resolve: () => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined };
+
+  /** `endOf` tells where a partition ends before this flush: behind the flushes ahead of it. */
+  constructor(gathering: Gathering, options: FlightOptions, endOf: (target: AppendTarget, key: string) => Offset) {
+    this.#gathering = gathering;
+    this.#options = options;
+    for (const { target, batches } of gathering.partitions()) {
+      const key = partitionKey(target);
+      let offset = endOf(target, key);
+      for (const batch of batches) offset = batch.assign(offset);
+      this.#ends.set(key, offset);
+    }
+    this.done = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Each append has been told already; `flush()` may or may not look.
+    this.done.catch(() => undefined);
+  }
+
+  get epoch(): Epoch {
+    return this.#options.epoch;
+  }
+
+  /** Where a partition ends behind this flush; undefined where it has no part in it. */
+  endOf(key: string): Offset | undefined {
+    return this.#ends.get(key);
+  }
+
+  /** Records of a partition in this flush. */
+  pendingRecords(key: string): number {
+    return this.#gathering.pendingRecords(key);
+  }
+
+  /**
+   * Seals the batches and brings them to where a link can name them: they stay in memory up to the size of one link, else they
+   * stream into a data object, partition by partition. Rejects when that is given up; nothing is named by the chain then.
+   */
+  async prepare(): Promise<PreparedFlight> {
+    const { linkBytesMax, writerIdBytes, openObject, shard, epoch, nowMs } = this.#options;
+    const directory = new DataObjectDirectory();
+    const chunks: TailChunk[] = [];
+    let object: { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter } | undefined;
+    let turnBytes = 0;
+    try {
+      for (const next of sealAhead(this.#gathering)) {
+        const sealed = next.sealed instanceof Promise ? await next.sealed : next.sealed;
+        this.#abort.signal.throwIfAborted();
+        const { baseOffset } = next.pending;
+        patchBatch(sealed.bytes, baseOffset, epoch);
+        const chunk = { position: directory.position, bytes: sealed.bytes };
+        chunks.push(chunk);
+        directory.add(next.target, epoch, {
+          baseOffset,
+          nextOffset: (baseOffset + sealed.recordCount) as Offset,
+          lengthBytes: sealed.bytes.length,
+          maxTimestampMs: sealed.maxTimestampMs,
+        });
+        if (object !== undefined) {
+          await object.writer.write(sealed.bytes);
+        } else if (inlineBytes(directory, writerIdBytes) > linkBytesMax) {
+          object = openObject(this.#abort.signal);
+          for (const { bytes } of chunks) await object.writer.write(bytes);
+        }
+        turnBytes += sealed.bytes.length;
+        if (turnBytes >= TURN_BYTES) {
+          turnBytes = 0;
+          await nextTurn();
+        }
+      }
+      const prepared = { extents: directory.extents, chunks, batchBytes: directory.position };
+      if (object === undefined) return { ...prepared, object: undefined };
+      await object.writer.write(directory.encodeTail(shard, epoch, nowMs));
+      const { sizeBytes } = await object.writer.finish();
+      return { ...prepared, object: { key: object.key, sizeBytes } };
+    } catch (error) {
+      await object?.writer.abandon();
+      throw error;
+    }
+  }
+
+  /** Its link is live. */
+  committed(): void {
+    for (const batch of this.#batches()) batch.committed(this.#options.epoch);
+    this.#settle.resolve();
+  }
+
+  /** Gives the flush up: stops its upload, tells its appends. */
+  failed(error: TierlogError): void {
+    this.#abort.abort(error);
+    for (const batch of this.#batches()) batch.failed(error);
+    this.#settle.reject(error);
+  }
+
+  *#batches(): Generator<PendingBatch> {
+    for (const { batches } of this.#gathering.partitions()) yield* batches;
+  }
+}
+
+/** Size of an index file with these batches inline; every extent counts as of another topic: a few bytes too many at most. */
+function inlineBytes(directory: DataObjectDirectory, writerIdBytes: number): number {
+  const extents = directory.extents.length;
+  return linkOverheadBytes(extents, extents, writerIdBytes) + directory.position;
+}
+
+interface Sealing {
+  readonly target: AppendTarget;
+  readonly pending: PendingBatch;
+  readonly sealed: SealedBatch | Promise<SealedBatch>;
+}
+
+/** The batches in order, a few of them sealed ahead. */
+function* sealAhead(gathering: Gathering): Generator<Sealing> {
+  const ahead: Sealing[] = [];
+  for (const { target, batches } of gathering.partitions()) {
+    for (const pending of batches) {
+      const sealed = pending.seal(target.compression);
+      // Awaited in order; one that fails before its turn must not count as unhandled.
+      if (sealed instanceof Promise) sealed.catch(() => undefined);
+      ahead.push({ target, pending, sealed });
+      const first = ahead.length > SEAL_AHEAD ? ahead.shift() : undefined;
+      if (first !== undefined) yield first;
+    }
+  }
+  yield* ahead;
+}

@@ -1,0 +1,50 @@
+import {
+  linkOverheadBytes,
+  type DataObjectRef,
+  type LinkEntry,
+  type LinkExtent,
+} from "../index-chain/index-file.ts";
+import type { PreparedFlight } from "./flight.ts";
+
+/** Collects the flushes that one link names: data objects, and batches inline as far as they fit. */
+export class LinkBuilder {
+  readonly #linkBytesMax: number;
+  readonly #writerIdBytes: number;
+  readonly #objects: DataObjectRef[] = [];
+  readonly #extents: LinkExtent[] = [];
+  readonly #payload: Uint8Array[] = [];
+  #payloadBytes = 0;
+
+  constructor(linkBytesMax: number, writerIdBytes: number) {
+    this.#linkBytesMax = linkBytesMax;
+    this.#writerIdBytes = writerIdBytes;
+  }
+
+  /** false where the link would grow beyond one part; the first flush always fits. */
+  tryAdd(flight: PreparedFlight): boolean {
+    const { extents, chunks, batchBytes, object } = flight;
+    const count = this.#extents.length + extents.length;
+    const payloadBytes = this.#payloadBytes + (object === undefined ? batchBytes : 0);
+    const objectBytes = 100 * (this.#objects.length + 1);
+    const sizeBytes = linkOverheadBytes(count, count, this.#writerIdBytes) + objectBytes + payloadBytes;
+    if (this.#extents.length > 0 && sizeBytes > this.#linkBytesMax) return false;
+
+    if (object !== undefined) this.#objects.push(object);
+    const number = object === undefined ? 0 : this.#objects.length;
+    const shift = object === undefined ? this.#payloadBytes : 0;
+    for (const { blocks: _, ...extent } of extents) {
+      this.#extents.push({ ...extent, object: number, position: extent.position + shift });
+    }
+    if (object === undefined) for (const { bytes } of chunks) this.#payload.push(bytes);
+    this.#payloadBytes = payloadBytes;
+    return true;
+  }
+
+  get entries(): readonly LinkEntry[] {
+    return [{ type: "append", objects: this.#objects, extents: this.#extents }];
+  }
+
+  get payload(): readonly Uint8Array[] {
+    return this.#payload;
+  }
+}

@@ -39,6 +39,9 @@ export class Partition implements PartitionApi {
   readonly #description: TopicDescription;
   readonly #id: PartitionId;
   readonly #shard: Shard;
+  #checking: Promise<void> | undefined;
+  /** Appends that wait for `#checking`. */
+  #waiting = 0;
 
   constructor(context: EngineContext, description: TopicDescription, number: number, shard: Shard) {
     this.topic = description.name;
@@ -69,9 +72,20 @@ export class Partition implements PartitionApi {
         );
       const body = "encodedBatch" in input ? input.encodedBatch : input;
       const target = { ...this.#id, compression: this.#description.compression };
-      const checking = catalog.check(this.#description);
-      if (checking === undefined) return this.#shard.append(target, body, options.signal);
-      return checking.then(() => this.#shard.append(target, body, options.signal));
+      if (this.#waiting === 0) this.#checking = catalog.check(this.#description);
+      if (this.#checking === undefined) return this.#shard.append(target, body, options.signal);
+      // Whoever comes while others wait waits behind them: appends of one producer keep their order.
+      this.#waiting++;
+      return this.#checking.then(
+        () => {
+          this.#waiting--;
+          return this.#shard.append(target, body, options.signal);
+        },
+        (error: unknown) => {
+          this.#waiting--;
+          throw error;
+        },
+      );
     } catch (error) {
       return Promise.reject(error);
     }

@@ -21,6 +21,8 @@ import { newWriteId, type WriteId } from "./write-id.ts";
 const FIRST_READ_BYTES = 64 * 1024;
 /** Links fetched ahead by name while folding; starts at 1 and doubles, so that a reader at the end of the chain asks once. */
 const READ_AHEAD_MAX = 16;
+/** An owner that has committed nothing for so long looks for a successor before it answers a reader at the end of the log. */
+const OWNER_LOOK_MS = 5000;
 
 export interface IndexChainOptions {
   /** Settling: a put if-absent must answer "written" exactly when the object is ours (DESIGN section 4 rule 4). */
@@ -56,6 +58,8 @@ export class IndexChain {
    * step back from. Emptied by the next fence that is settled, so it grows only while take-overs fail.
    */
   readonly #unsettledFences = new Set<WriteId>();
+  /** When the request began whose answer last showed the end of the chain. */
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: IndexChainOptions) {
     this.#options = options;
@@ -72,10 +76,19 @@ export class IndexChain {
     return this.#owner;
   }
 
-  /** Folds on to the first missing seq. An owner knows the end of its chain and reads nothing. */
+  /**
+   * Folds on to the first missing seq. An owner knows the end of its chain and reads nothing, but looks now and then whether it
+   * still is the owner: one that only reads would else never see what its successor appends.
+   */
   refresh(): Promise<void> {
     return this.#mutex.run(async () => {
-      if (!this.#owner) await this.#foldOn();
+      const { clock } = this.#options;
+      if (this.#owner && clock.monotonic() - this.#lookedAtMs < OWNER_LOOK_MS) return;
+      const before = this.#state.lastLive;
+      const lookedAtMs = clock.monotonic();
+      await this.#foldOn();
+      this.#lookedAtMs = lookedAtMs;
+      if (this.#owner && this.#state.lastLive !== before) this.#fencedOut();
     });
   }
 
@@ -173,10 +186,12 @@ export class IndexChain {
   /** true: our bytes stand at `seq`. false: somebody else's do. */
   async #create(seq: Seq, bytes: Uint8Array): Promise<boolean> {
     const key = indexKey(this.#options.shard, seq);
+    const lookedAtMs = this.#options.clock.monotonic();
     const outcome = await this.#options.store.put(key, bytes, {
       condition: { kind: "if-absent" },
       identity: IDENTITY_RANGE,
     });
+    this.#lookedAtMs = lookedAtMs;
     return outcome.kind === "written";
   }
 

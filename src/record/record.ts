@@ -6,7 +6,7 @@ export interface RecordHeader {
   readonly value: Uint8Array | null;
 }
 
-/** What a producer appends. The buffers are copied before `append` first waits: the caller may reuse them at once. */
+/** What a producer appends. Array and buffers stay the caller's; they must not change until `append` settles: it may wait for room first. */
 export interface LogRecord {
   /** Absent means null; null is kept apart from empty. */
   readonly key?: Uint8Array | null;

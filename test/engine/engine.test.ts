@@ -519,3 +519,54 @@ describe("the catalog", () => {
     expect(await engines[0]?.listTopics()).toHaveLength(21);
   });
 });
+
+describe("an owner that only reads", () => {
+  test("sees what its successor appends, and knows that it was fenced", async () => {
+    let now = 0;
+    const clock = {
+      now: () => now,
+      monotonic: () => now,
+      schedule: (delayMs: number, callback: () => void) => {
+        const timer = setTimeout(callback, delayMs);
+        return { cancel: () => clearTimeout(timer) };
+      },
+    };
+    const a = await cluster.open(testConfig(), { runtime: { clock } });
+    await a.createTopic("events", { partitions: 1 });
+    const ofA = (await a.topic("events")).partition(0);
+    await ofA.append(values("a"));
+    const ofB = (await (await cluster.open()).topic("events")).partition(0);
+    await ofB.append(values("b"));
+    expect(await readAll(ofA)).toEqual(["a"]);
+    now += 6000;
+    expect(await readAll(ofA)).toEqual(["a", "b"]);
+    await expect(ofA.append(values("late"))).rejects.toMatchObject({
+      code: "TIERLOG_FENCED",
+      localEpoch: 1,
+      currentEpoch: 2,
+    });
+  });
+});
+
+test("appends that wait for a look at the catalog keep their order, also against those that come after", async () => {
+  let now = 0;
+  const clock = {
+    now: () => now,
+    monotonic: () => now,
+    schedule: (delayMs: number, callback: () => void) => {
+      const timer = setTimeout(callback, delayMs);
+      return { cancel: () => clearTimeout(timer) };
+    },
+  };
+  const engine = await cluster.open(testConfig(), { runtime: { clock } });
+  await engine.createTopic("events", { partitions: 1 });
+  const partition = (await engine.topic("events")).partition(0);
+  now += 60_000;
+  const appends: Promise<unknown>[] = [];
+  for (let i = 0; i < 200; i++) {
+    appends.push(partition.append(values(`r${i}`)));
+    await Promise.resolve();
+  }
+  await Promise.all(appends);
+  expect(await readAll(partition)).toEqual(Array.from({ length: 200 }, (_, i) => `r${i}`));
+});

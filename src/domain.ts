@@ -39,7 +39,6 @@ export function partitionKey(id: PartitionId): string {
   return `${id.topicId}/${id.partition}`;
 }
 
-export const MAX_OFFSET = Number.MAX_SAFE_INTEGER;
 export const MAX_EPOCH = 0x7fff_ffff;
 
 /** Ack levels, weakest first (see the ack table in README.md). */

@@ -7,6 +7,9 @@ export type { Logger } from "./runtime/logger.ts";
 export type { Random } from "./runtime/random.ts";
 export type { Runtime } from "./runtime/runtime.ts";
 export type { Config } from "./config/config.ts";
+export { loadConfig, type LoadOptions } from "./config/load-config.ts";
+export type { ConfigOverrides } from "./config/override-settings.ts";
+export { defaultConfig, type ResolvedConfig } from "./config/resolve-config.ts";
 export { Secret } from "./config/secret.ts";
 export type { Compression } from "./record/compression.ts";
 export type { LogRecord, RecordHeader, StoredRecord } from "./record/record.ts";
@@ -37,3 +40,6 @@ export type {
   TopicDescription,
 } from "./engine/api.ts";
 export { Engine, type OpenOptions } from "./engine/engine.ts";
+export { createFsStore } from "./object-store/fs-store.ts";
+export { createMemoryStore } from "./object-store/memory-store.ts";
+export { systemRuntime } from "./runtime/runtime.ts";

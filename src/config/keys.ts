@@ -74,7 +74,7 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key(
     "system.flush.linger",
     "flush.lingerMs",
-    duration({ min: 1, max: MINUTE, maxWhy: "an append waits at least that long for its ack" }),
+    duration({ min: 0, max: MINUTE, maxWhy: "an append waits at least that long for its ack" }),
     250,
   ),
   key("system.flush.max_bytes", "flush.maxBytes", size({ min: 64 * KiB, max: GiB }), 8 * MiB),

@@ -67,7 +67,7 @@ export class Engine implements EngineApi {
     }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
-    const raw = options.objectStore ?? openStore(config, runtime);
+    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly));
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);

@@ -1,26 +1,31 @@
 import type { Config } from "../config/config.ts";
-import { createFsStore } from "../object-store/fs-store.ts";
+import { createFsStore, sweepTemporaries } from "../object-store/fs-store.ts";
 import { createMemoryStore } from "../object-store/memory-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { createS3Store } from "../object-store/s3-store.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
 /** Sockets of one engine: parts and reads share them. */
 const SOCKETS_MAX = 64;
 
-/** The store that the config names. Opens no connection and touches no file yet. */
-export function openStore(config: Config, runtime: Runtime): ObjectStore {
+/** The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory. */
+export async function openStore(config: Config, runtime: Runtime, readOnly: boolean): Promise<ObjectStore> {
   switch (config.storage.kind) {
     case "memory":
       return createMemoryStore();
-    case "fs":
-      return createFsStore({
-        root: joinPath(config.path, "store"),
-        fileSystem: runtime.fileSystem,
-        random: runtime.random,
-      });
+    case "fs": {
+      const { fileSystem, random, logger } = runtime;
+      const root = joinPath(config.path, "store");
+      if (!readOnly) {
+        // A put of another live process may lose its file to this: it fails with effect "none" and is sent again.
+        const removed = await sweepTemporaries({ root, fileSystem });
+        if (removed > 0) logger.info("removed what crashed puts left behind", { files: removed });
+      }
+      return createFsStore({ root, fileSystem, random });
+    }
     case "object": {
+      // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
+      const { createS3Store } = await import("../object-store/s3-store.ts");
       const { bucket, region, endpoint, prefix, credentials, forcePathStyle, requestTimeoutMs } = config.storage.object;
       return createS3Store(
         {

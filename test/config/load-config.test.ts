@@ -75,7 +75,7 @@ describe("one problem each", () => {
     ["[system]\nshards = 10001", "10001 is above the maximum of 10000"],
     ["[system]\nshards = 1.5", "1.5 is not a whole number, 1 … 10000"],
     ['[system]\npath = ""', '"" is empty'],
-    ['[system.flush]\nlinger = "0ms"', '"0ms" is below the minimum of 1ms'],
+    ['[system.storage.object]\nrequest_timeout = "0ms"', '"0ms" is below the minimum of 100ms'],
     ['[system.flush]\nlinger = "250"', '"250" has no unit; write a time as in "250ms" (units: ms, s, m, h)'],
     [
       '[system.flush]\nmax_pending = "4 MiB"',

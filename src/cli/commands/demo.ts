@@ -69,7 +69,7 @@ export const demo: Command = {
 
     const { Engine } = await import("../../engine/engine.ts");
     const { openStore } = await import("../../engine/open-store.ts");
-    const store = openStore(config, context.runtime);
+    const store = await openStore(config, context.runtime, false);
     try {
       const report = await new Demo({ context, plan, config, source, store, Engine }).run();
       await tell(context, report, place);

@@ -2,7 +2,7 @@ import type { Epoch, Offset } from "../domain.ts";
 import { linkOverheadBytes, type LinkEntry, type LinkExtent } from "../index-chain/index-file.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { SealedBatch } from "../record/batch-builder.ts";
-import { patchBatch } from "../record/batch.ts";
+import { BATCH_HEADER_BYTES, patchBatch } from "../record/batch.ts";
 import type { AppendTarget, PendingBatch } from "./pending.ts";
 
 /** One sealed batch and the appends that wait for it. */
@@ -62,7 +62,7 @@ export interface BuiltLink {
   readonly batches: readonly { readonly pending: PendingBatch; readonly baseOffset: Offset }[];
 }
 
-/** Gives the batches their offsets, behind `state`, and patches them in. REQUIRES: the links before this one are folded. */
+/** Gives the batches their offsets, behind `state`; the payload carries them, the batches themselves stay as they are. REQUIRES: the links before this one are folded. */
 export function buildLink(link: PackedLink, state: ShardState, epoch: Epoch): BuiltLink {
   const extents: LinkExtent[] = [];
   const payload: Uint8Array[] = [];
@@ -74,9 +74,11 @@ export function buildLink(link: PackedLink, state: ShardState, epoch: Epoch): Bu
     let nextOffset = baseOffset;
     let maxTimestampMs = 0;
     for (const { pending, sealed } of run) {
-      patchBatch(sealed.bytes, nextOffset, epoch);
+      // In a copy: the same encoded batch may be on its way to several partitions, at another offset in each.
+      const header = new Uint8Array(sealed.bytes.subarray(0, BATCH_HEADER_BYTES));
+      patchBatch(header, nextOffset, epoch);
       batches.push({ pending, baseOffset: nextOffset });
-      payload.push(sealed.bytes);
+      payload.push(header, sealed.bytes.subarray(BATCH_HEADER_BYTES));
       position += sealed.bytes.length;
       nextOffset = (nextOffset + sealed.recordCount) as Offset;
       maxTimestampMs = Math.max(maxTimestampMs, sealed.maxTimestampMs);

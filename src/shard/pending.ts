@@ -1,5 +1,6 @@
 import type { AppendReceipt, Epoch, Offset, TopicId } from "../domain.ts";
 import { partitionKey } from "../domain.ts";
+import type { TierlogError } from "../errors.ts";
 import { BatchBuilder, type SealedBatch } from "../record/batch-builder.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import type { Compression } from "../record/compression.ts";
@@ -35,6 +36,8 @@ export class PendingBatch {
   readonly claims: Claim[] = [];
   readonly #source: BatchBuilder | Uint8Array;
   #baseOffset: Offset | undefined;
+  /** Its link is live, or nobody knows. */
+  #maybeStored = false;
 
   constructor(source: BatchBuilder | Uint8Array) {
     this.#source = source;
@@ -60,6 +63,7 @@ export class PendingBatch {
   /** Its link is live: acknowledges the appends that end here. */
   committed(baseOffset: Offset, epoch: Epoch): void {
     this.#baseOffset = baseOffset;
+    this.#maybeStored = true;
     for (const claim of this.claims) {
       claim.waiter.resolve({
         partition: claim.partition,
@@ -72,11 +76,12 @@ export class PendingBatch {
   }
 
   /**
-   * Its link is not live, or not known to be: rejects the appends that end here. An append whose earlier batches are live
-   * already gets `partly`.
+   * Its link is not live, or not known to be: rejects the appends that end here. An append whose earlier batches may be stored
+   * gets `partly`. REQUIRES: the batches before this one were settled first.
    */
-  failed(error: Error, partly: Error): void {
-    for (const claim of this.claims) claim.waiter.reject(claim.first.#baseOffset === undefined ? error : partly);
+  failed(error: TierlogError, partly: TierlogError): void {
+    if (error.effect === "unknown") this.#maybeStored = true;
+    for (const claim of this.claims) claim.waiter.reject(claim.first.#maybeStored ? partly : error);
   }
 }
 

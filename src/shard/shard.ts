@@ -6,7 +6,7 @@ import {
   type ShardId,
   type Watermarks,
 } from "../domain.ts";
-import { asTierlogError, ClosedError, InvalidArgumentError } from "../errors.ts";
+import { asTierlogError, ClosedError, InvalidArgumentError, type TierlogError } from "../errors.ts";
 import { IndexChain } from "../index-chain/index-chain.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -323,7 +323,7 @@ export class Shard {
    * What gathered behind a failed flush fails with it: its producers would else wait a whole deadline each, and records that
    * were appended after a lost one must not be acknowledged before the producer knows of the loss.
    */
-  #failGathering(none: Error): void {
+  #failGathering(none: TierlogError): void {
     const behind = this.#gathering;
     if (behind.isEmpty) return;
     this.#linger?.cancel();

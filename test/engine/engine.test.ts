@@ -156,6 +156,25 @@ describe("append and read", () => {
     damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1;
     await expect(to.append({ encodedBatch: damaged })).rejects.toMatchObject({ code: "TIERLOG_INVALID_ARGUMENT" });
   });
+
+  test("one encoded batch may be appended to several partitions, and twice to one, in the same flush", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 2 });
+    const topic = await engine.topic("events");
+    const [first, second] = [topic.partition(0), topic.partition(1)];
+    await first.append(values("a"));
+    await second.append(values("p", "q"));
+    const encodedBatch = Uint8Array.from((await first.read({ from: 0 })).batches[0] ?? []);
+    const sent = Uint8Array.from(encodedBatch);
+    await Promise.all([
+      first.append({ encodedBatch }),
+      second.append({ encodedBatch }),
+      first.append({ encodedBatch }),
+    ]);
+    expect(await readAll(first)).toEqual(["a", "a", "a"]);
+    expect(await readAll(second)).toEqual(["p", "q", "a"]);
+    expect(encodedBatch).toEqual(sent);
+  });
 });
 
 describe("restart from the store alone", () => {

@@ -141,6 +141,23 @@ describe("a flush of several links that stops half way", () => {
   });
 });
 
+describe("an append cut in two by links", () => {
+  test("the first link is unknown, the second never sent: effect unknown for the whole append", async () => {
+    await open({ multipartPartSizeBytes: 8192 });
+    await partition.append(values("start"));
+    faulty.fate = () => "lost-after";
+    faulty.readsFail = true;
+    // Four batches, two to a link.
+    const cut = partition.append(values(...Array.from({ length: 4 }, () => "y".repeat(3500))));
+    const behind = partition.append(values("z".repeat(3500)));
+    await expect(cut).rejects.toMatchObject({ effect: "unknown" });
+    await expect(behind).rejects.toMatchObject({ effect: "none" });
+    faulty.fate = () => "pass";
+    faulty.readsFail = false;
+    expect((await stored()).map((text) => text[0])).toEqual(["s", "y", "y"]);
+  });
+});
+
 describe("losing the shard", () => {
   test("everything that waits fails with FencedError, effect none, and nothing of it is stored", async () => {
     await open();

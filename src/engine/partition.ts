@@ -1,6 +1,7 @@
 import type { AppendReceipt, Offset, PartitionId, Watermarks } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
 import { decodeRecords } from "../record/batch.ts";
+import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord, StoredRecord } from "../record/record.ts";
 import { sleep } from "../runtime/clock.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -71,7 +72,8 @@ export class Partition implements PartitionApi {
       const target = { ...this.#id, compression: this.#description.compression };
       const checking = catalog.check(this.#description);
       if (checking === undefined) return this.#shard.append(target, body, options.signal);
-      return checking.then(() => this.#shard.append(target, body, options.signal));
+      const own = body instanceof Uint8Array ? body : copyRecords(body);
+      return checking.then(() => this.#shard.append(target, own, options.signal));
     } catch (error) {
       return Promise.reject(error);
     }

@@ -399,6 +399,38 @@ describe("back-pressure", () => {
     expect(await readAll(partition)).toEqual(texts);
   });
 
+  test("array and buffers may be reused while the append waits for room", async () => {
+    const engine = await cluster.open(testConfig({ flush: { maxBytes: 4000, maxPendingBytes: 4000 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const first = partition.append(values("x".repeat(3950)));
+    const value = Buffer.from("value");
+    const records = [
+      { key: Buffer.from("key"), value, headers: [{ key: "h", value }], timestampMs: 7 },
+      { value: null },
+      { key: null, value },
+    ];
+    const waiting = partition.append(records);
+    const emptied = values("d", "e");
+    const waitingToo = partition.append(emptied);
+    value.fill("!");
+    records.length = 1;
+    emptied.length = 0;
+    await Promise.all([first, waiting, waitingToo]);
+    const stored = await collect(partition.records({ from: 1 }));
+    expect(stored.map((record) => record.value && Buffer.from(record.value).toString())).toEqual([
+      "value",
+      null,
+      "value",
+      "d",
+      "e",
+    ]);
+    expect(Buffer.from(stored[0]?.key ?? []).toString()).toBe("key");
+    expect(Buffer.from(stored[0]?.headers[0]?.value ?? []).toString()).toBe("value");
+    expect(stored[0]?.timestampMs).toBe(7);
+    expect(stored[2]?.key).toBeNull();
+  });
+
   test("a signal takes a waiting append out of the queue", async () => {
     const engine = await cluster.open(
       testConfig({ flush: { lingerMs: 60_000, maxBytes: 9999, maxPendingBytes: 9999 } }),

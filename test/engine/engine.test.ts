@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import type { PartitionApi } from "../../src/engine/api.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import { ConfigError } from "../../src/errors.ts";
+import { ConfigError, ObjectStoreError } from "../../src/errors.ts";
+import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
 import { Cluster, collect, readAll, testConfig, values } from "../support/engine.ts";
 
 let cluster: Cluster;
@@ -560,6 +563,90 @@ describe("the catalog", () => {
     expect(await readAll(fresh)).toEqual([]);
     await expect(fresh.append(values("new"))).resolves.toMatchObject({ firstOffset: 0 });
     await expect(a.deleteTopic("nope")).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND" });
+  });
+
+  describe("a catalog that nobody has looked at for long", () => {
+    let now: number;
+    let engine: Engine;
+    let partition: PartitionApi;
+    /** The next listing waits for it. */
+    let gate: Promise<void> | undefined;
+    let listingFails: boolean;
+    const warnings: string[] = [];
+
+    beforeEach(async () => {
+      now = 0;
+      gate = undefined;
+      listingFails = false;
+      warnings.length = 0;
+      const store: ObjectStore = {
+        ...cluster.store,
+        async *list(prefix, options) {
+          const held = gate;
+          gate = undefined;
+          await held;
+          if (listingFails)
+            throw new ObjectStoreError("injected", { operation: "list", key: prefix, retryable: false });
+          yield* cluster.store.list(prefix, options);
+        },
+      };
+      engine = await cluster.open(testConfig(), {
+        objectStore: store,
+        runtime: {
+          clock: { ...systemClock, now: () => now, monotonic: () => now },
+          logger: { info: () => undefined, warn: (message) => warnings.push(message) },
+        },
+      });
+      await engine.createTopic("events", { partitions: 1 });
+      partition = (await engine.topic("events")).partition(0);
+      await partition.append(values("0"));
+    });
+
+    test("appends that wait for the look are not overtaken by one that finds it fresh, and buffers may be reused", async () => {
+      now += 11_000;
+      gate = new Promise((resolve) => setTimeout(resolve, 100));
+      const value = Buffer.from("1");
+      const first = partition.append([{ value }]);
+      value.fill("!");
+      // Looks at the catalog too, and is answered sooner.
+      await engine.createTopic("more", { partitions: 1 });
+      const second = partition.append(values("2"));
+      await Promise.all([first, second]);
+      expect(await readAll(partition)).toEqual(["0", "1", "2"]);
+    });
+
+    test("a producer that appends in every turn keeps its order", async () => {
+      now += 11_000;
+      const appends = [];
+      for (let i = 1; i <= 100; i++) {
+        appends.push(partition.append(values(String(i))));
+        await Promise.resolve();
+      }
+      await Promise.all(appends);
+      expect(await readAll(partition)).toEqual(Array.from({ length: 101 }, (_, i) => String(i)));
+    });
+
+    test("a look that fails in the background is reported once, not once per append", async () => {
+      now += 6000;
+      gate = new Promise((resolve) => setTimeout(resolve, 100));
+      listingFails = true;
+      const appends = Array.from({ length: 100 }, () => partition.append(values("x")));
+      await Promise.all(appends);
+      await new Promise((resolve) => setTimeout(resolve, 120));
+      expect(warnings).toEqual(["the catalog could not be read"]);
+    });
+
+    test("a look that fails refuses those that wait for it, and no later ones", async () => {
+      now += 11_000;
+      listingFails = true;
+      const refused = [partition.append(values("x")), partition.append(values("y"))];
+      for (const append of refused) {
+        await expect(append).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", effect: "none" });
+      }
+      listingFails = false;
+      await partition.append(values("1"));
+      expect(await readAll(partition)).toEqual(["0", "1"]);
+    });
   });
 
   test("20 engines create topics at once: all are there, one of each name", async () => {

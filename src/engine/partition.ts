@@ -29,6 +29,7 @@ export interface EngineContext {
   readonly cache: ObjectCache;
   readonly runtime: Runtime;
   readonly readOnly: boolean;
+  readonly batchBytesMax: number;
   shard(id: number): Shard;
   throwIfClosed(): void;
 }
@@ -68,7 +69,7 @@ export class Partition implements PartitionApi {
           "read-only",
           "it was opened read-only: open it without readOnly to append",
         );
-      const body = "encodedBatch" in input ? input.encodedBatch : input;
+      const body = isEncoded(input) ? input.encodedBatch : input;
       const target = { ...this.#id, compression: this.#description.compression };
       const checking = catalog.check(this.#description);
       if (checking === undefined) return this.#shard.append(target, body, options.signal);
@@ -171,6 +172,11 @@ export class Partition implements PartitionApi {
       },
     };
   }
+}
+
+/** Callers may be untyped: what is neither is refused as records. */
+function isEncoded(input: readonly LogRecord[] | EncodedAppend): input is EncodedAppend {
+  return typeof input === "object" && input !== null && "encodedBatch" in input;
 }
 
 function checkOffset(from: number): void {

@@ -473,6 +473,20 @@ describe("bad input", () => {
     expect(await readAll(partition)).toEqual(["good"]);
   });
 
+  test("what is no array of records is refused, and a bad record keeps the good ones of other partitions out", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 3 });
+    const topic = await engine.topic("events");
+    const keyed = Array.from({ length: 20 }, (_, i) => ({ key: Buffer.from(`k${i}`), value: Buffer.from("v") }));
+    for (const bad of [null, undefined, 1, "x", {}, [], [null], [1], [...keyed, null], [...keyed, { value: 1 }]]) {
+      const refused = { code: "TIERLOG_INVALID_ARGUMENT", effect: "none" };
+      await expect(topic.append(bad as never)).rejects.toMatchObject(refused);
+      await expect(topic.partition(0).append(bad as never)).rejects.toMatchObject(refused);
+    }
+    await expect(topic.append([...keyed, { value: 1 as never }])).rejects.toThrow("records[20].value");
+    for (const i of [0, 1, 2]) expect(await topic.partition(i).watermarks()).toMatchObject({ end: 0 });
+  });
+
   test.each(["", "../x", "a/b", "a\0b", "CON", "x".repeat(250), ".", "..", "naïve", "😀", "-dash"])(
     "topic name %j is refused and no object is written",
     async (name) => {

@@ -1,5 +1,5 @@
 import type { TopicId } from "../domain.ts";
-import { CorruptionError, InvalidArgumentError, NotFoundError, ObjectStoreError } from "../errors.ts";
+import { asTierlogError, CorruptionError, InvalidArgumentError, NotFoundError, ObjectStoreError } from "../errors.ts";
 import { newWriteId } from "../index-chain/write-id.ts";
 import { CATALOG_PREFIX, catalogKey, parseCatalogKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -134,9 +134,14 @@ export class Catalog {
         createdAt: new Date(runtime.clock.now()).toISOString(),
       });
       const outcome = await store.put(catalogKey(version), body, { condition: { kind: "if-absent" } });
-      if (outcome.kind === "written" && (await this.#counts(version))) {
+      if (outcome.kind !== "written") continue;
+      try {
+        if (!(await this.#counts(version))) continue;
         await this.#read();
         return;
+      } catch (error) {
+        // The change stands, or not: only the look that failed could have told.
+        throw asTierlogError(error).withEffect("unknown");
       }
     }
     throw new ObjectStoreError(

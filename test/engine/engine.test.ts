@@ -663,6 +663,29 @@ describe("the catalog", () => {
     });
   });
 
+  test("a change that was stored, but could not be looked at afterwards, fails with effect unknown", async () => {
+    let stored = false;
+    const store: ObjectStore = {
+      ...cluster.store,
+      put: async (key, body, options) => {
+        const outcome = await cluster.store.put(key, body, options);
+        if (key.startsWith("catalog/")) stored = true;
+        return outcome;
+      },
+      async *list(prefix, options) {
+        if (stored) throw new ObjectStoreError("injected", { operation: "list", key: prefix, retryable: false });
+        yield* cluster.store.list(prefix, options);
+      },
+    };
+    const engine = await cluster.open(testConfig(), { objectStore: store });
+    await expect(engine.createTopic("events", { partitions: 1 })).rejects.toMatchObject({
+      code: "TIERLOG_OBJECT_STORE",
+      effect: "unknown",
+    });
+    const other = await cluster.open();
+    expect(await other.listTopics()).toHaveLength(1);
+  });
+
   test("20 engines create topics at once: all are there, one of each name", async () => {
     const engines = await Promise.all(Array.from({ length: 20 }, () => cluster.open()));
     const same = await Promise.allSettled(engines.map((engine) => engine.createTopic("same", { partitions: 1 })));

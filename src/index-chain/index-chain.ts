@@ -56,6 +56,8 @@ export class IndexChain {
    * step back from. Emptied by the next fence that is settled, so it grows only while take-overs fail.
    */
   readonly #unsettledFences = new Set<WriteId>();
+  /** A fold that has not begun. */
+  #refreshing: Promise<void> | undefined;
 
   constructor(options: IndexChainOptions) {
     this.#options = options;
@@ -72,11 +74,16 @@ export class IndexChain {
     return this.#owner;
   }
 
-  /** Folds on to the first missing seq. An owner knows the end of its chain and reads nothing. */
+  /**
+   * Folds on to the first missing seq, as it is found after the call. An owner knows the end of its chain and reads nothing. Calls
+   * that wait for their turn share one fold: a shard has as many readers as partitions.
+   */
   refresh(): Promise<void> {
-    return this.#mutex.run(async () => {
+    this.#refreshing ??= this.#mutex.run(async () => {
+      this.#refreshing = undefined;
       if (!this.#owner) await this.#foldOn();
     });
+    return this.#refreshing;
   }
 
   /**

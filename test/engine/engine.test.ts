@@ -284,6 +284,23 @@ describe("many partitions, one flush", () => {
     }
   });
 
+  test("readers of many partitions share their looks at the end of the chain, and each sees what was there when it asked", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 200 });
+    const writer = (await engine.topic("events")).partition(0);
+    const reader = await cluster.open(testConfig(), { readOnly: true });
+    const topic = await reader.topic("events");
+    const before = reader.metrics().store.get.requests;
+    await Promise.all(Array.from({ length: 200 }, (_, i) => topic.partition(i).watermarks()));
+    expect(reader.metrics().store.get.requests - before).toBeLessThanOrEqual(2);
+    for (let i = 1; i <= 5; i++) {
+      const early = topic.partition(1).watermarks();
+      await writer.append(values("a"));
+      await expect(topic.partition(0).watermarks()).resolves.toMatchObject({ uploaded: i });
+      await early;
+    }
+  });
+
   test("partitions are spread over shards, and the catalog's assignment wins over config", async () => {
     const engine = await cluster.open(testConfig({ shards: 4 }));
     const { shards } = await engine.createTopic("events", { partitions: 8 });

@@ -160,7 +160,7 @@ export class Partition implements PartitionApi {
     return {
       wait: async () => {
         if (!heard && signal?.aborted !== true) {
-          // An owner is told by its own commits; the poll then only notices that it was fenced or closed.
+          // An owner is told by its own commits; the poll then only notices that it was fenced or closed (see IndexChain.refresh).
           await sleep(this.#context.runtime.clock, FOLLOW_POLL_MS, stopped.signal).catch(() => undefined);
         }
         throwIfAborted(signal);

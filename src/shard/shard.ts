@@ -220,12 +220,10 @@ export class Shard {
     }
   }
 
-  /** The view to read from, up to date: an owner's own, or folded on to the end of the chain. */
+  /** The view to read from, up to date: an owner's own (which may lag by seconds behind a successor), or folded on to the end of the chain. */
   async refresh(): Promise<ShardState> {
-    if (!this.#chain.isOwner) {
-      await this.#chain.refresh();
-      this.#folded = true;
-    }
+    await this.#chain.refresh();
+    this.#folded = true;
     return this.#chain.state;
   }
 

@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import type { Seq, ShardId } from "../../src/domain.ts";
 import type { PartitionApi } from "../../src/engine/api.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { ConfigError, ObjectStoreError } from "../../src/errors.ts";
+import { indexKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { Cluster, collect, readAll, testConfig, values } from "../support/engine.ts";
@@ -384,6 +386,68 @@ describe("watermarks, follow and flush", () => {
     expect(await readAll(partition)).toEqual(["a"]);
     expect(engine.metrics().store.get.requests).toBe(before);
     expect(engine.metrics().cache.tailHits).toBeGreaterThan(0);
+  });
+});
+
+describe("a follower in a process that lost the shard and does not append any more", () => {
+  let now: number;
+  let engine: Engine;
+  let partition: PartitionApi;
+
+  beforeEach(async () => {
+    now = 0;
+    const clock = { ...systemClock, monotonic: () => now };
+    engine = await cluster.open(testConfig(), { runtime: { clock } });
+    await engine.createTopic("events", { partitions: 1 });
+    partition = (await engine.topic("events")).partition(0);
+    await partition.append(values("a"));
+  });
+
+  test("reads on in its successor's links", async () => {
+    const successor = (await (await cluster.open()).topic("events")).partition(0);
+    await successor.append(values("b"));
+    expect(await readAll(partition)).toEqual(["a"]);
+    now += 6000;
+    const stop = new AbortController();
+    const seen: string[] = [];
+    for await (const record of partition.records({ from: 0, follow: true, signal: stop.signal })) {
+      seen.push(Buffer.from(record.value ?? []).toString());
+      if (seen.length === 2) await successor.append(values("c"));
+      if (seen.length === 3) break;
+    }
+    expect(seen).toEqual(["a", "b", "c"]);
+    await expect(partition.append(values("d"))).rejects.toMatchObject({ code: "TIERLOG_FENCED", effect: "none" });
+    expect(await readAll(successor)).toEqual(["a", "b", "c"]);
+  });
+
+  test("one that still owns it looks once in five seconds, and its commits count as looks", async () => {
+    now += 6000;
+    const requests = (): number => engine.metrics().store.get.requests;
+    const before = requests();
+    for (let i = 0; i < 10; i++) await partition.watermarks();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(requests() - before).toBe(1);
+    now += 4000;
+    await partition.append(values("b"));
+    now += 4000;
+    await partition.watermarks();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(requests() - before).toBe(1);
+    await expect(partition.append(values("c"))).resolves.toMatchObject({ epoch: 1, firstOffset: 2 });
+  });
+
+  test("a successor whose next link is damaged ends our turn all the same", async () => {
+    const other = await cluster.open();
+    const successor = (await other.topic("events")).partition(0);
+    await successor.append(values("b"));
+    const key = indexKey(0 as ShardId, 3 as Seq);
+    const body = Uint8Array.from((await cluster.store.get(key))?.body ?? []);
+    body[100] = (body[100] ?? 0) ^ 1;
+    await cluster.store.put(key, body, { condition: { kind: "none" } });
+    now += 6000;
+    await partition.watermarks();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await expect(partition.append(values("c"))).rejects.toMatchObject({ code: "TIERLOG_FENCED", effect: "none" });
   });
 });
 

@@ -12,6 +12,7 @@ import type { ShardState } from "../index-chain/shard-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch } from "../record/batch.ts";
+import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -138,20 +139,28 @@ export class Shard {
           reject(error);
         },
       };
+      let body = input;
+      let waits = true;
       admission.enter(
         bytes,
         () => {
+          waits = false;
           try {
             // It may have waited for room: the shard can be closed by now, and what it would enter never flushed.
             if (this.#closed) throw new ClosedError(`shard ${this.id}`);
-            this.#enqueue(target, input, encodedRecords, waiter);
+            this.#enqueue(target, body, encodedRecords, waiter);
           } catch (error) {
             waiter.reject(asTierlogError(error));
           }
         },
-        reject,
+        (error) => {
+          waits = false;
+          reject(error);
+        },
         signal,
       );
+      // The caller may reuse array and buffers as soon as it has its promise.
+      if (waits && !(input instanceof Uint8Array)) body = copyRecords(input);
     });
   }
 
@@ -211,7 +220,7 @@ export class Shard {
     }
   }
 
-  /** The view to read from, up to date: an owner's own, or folded on to the end of the chain. */
+  /** The view to read from, up to date: an owner's own (which may lag by seconds behind a successor), or folded on to the end of the chain. */
   async refresh(): Promise<ShardState> {
     await this.#chain.refresh();
     this.#folded = true;

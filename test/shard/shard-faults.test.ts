@@ -158,6 +158,21 @@ describe("an append cut in two by links", () => {
   });
 });
 
+describe("an append to a topic over several shards", () => {
+  test.each([
+    ["one shard stored its part: unknown", "pass", "unknown"],
+    ["every shard refused: none", "forbidden", "none"],
+  ] as const)("%s", async (_, other, effect) => {
+    engine = await cluster.open({ ...config(), shards: 2 });
+    const { shards } = await engine.createTopic("events", { partitions: 2 });
+    const topic = await engine.topic("events");
+    await Promise.all([0, 1].map((i) => topic.partition(i).append(values("a"))));
+    faulty.fate = (key) => (key.startsWith(`index/000${shards[0]}/`) ? "forbidden" : other);
+    const records = Array.from({ length: 20 }, (_, i) => ({ key: Buffer.from(`k${i}`), value: Buffer.from("v") }));
+    await expect(topic.append(records)).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", status: 403, effect });
+  });
+});
+
 describe("losing the shard", () => {
   test("everything that waits fails with FencedError, effect none, and nothing of it is stored", async () => {
     await open();

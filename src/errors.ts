@@ -214,24 +214,6 @@ export class ObjectStoreError extends TierlogError {
   }
 }
 
-/** A deadline passed. */
-export class TimeoutError extends TierlogError {
-  readonly kind = "unavailable";
-  readonly code = "TIERLOG_TIMEOUT";
-  readonly operation: string;
-  readonly timeoutMs: number;
-
-  constructor(operation: string, timeoutMs: number, options?: Options) {
-    super(`${operation} was not done within ${timeoutMs} ms`, options);
-    this.operation = operation;
-    this.timeoutMs = timeoutMs;
-  }
-
-  override data(): Record<string, unknown> {
-    return { operation: this.operation, timeoutMs: this.timeoutMs };
-  }
-}
-
 /** Back-pressure lasted longer than an append may wait. Nothing of this append was taken. */
 export class OverloadedError extends TierlogError {
   readonly kind = "unavailable";

@@ -1,6 +1,7 @@
 import type { Writable } from "node:stream";
 
 import { TierlogError } from "../errors.ts";
+import type { Clock } from "../runtime/clock.ts";
 import { errorCode } from "../runtime/file-system.ts";
 
 /** Whoever read our output went away, as `head` does: not a failure, but no reason to go on. */
@@ -18,7 +19,11 @@ export interface OutputOptions {
   /** stderr is a terminal: it gets progress. */
   readonly terminal: boolean;
   readonly json: boolean;
+  readonly clock: Clock;
 }
+
+/** A terminal that is written to more often than it can be read only costs time. */
+const PROGRESS_MS = 100;
 
 /** Data goes to stdout, everything meant for a person to stderr; with `json` stderr holds JSON lines only. */
 export class Output {
@@ -26,6 +31,7 @@ export class Output {
   readonly #options: OutputOptions;
   readonly #stdoutGone = new AbortController();
   #progressShown = false;
+  #progressMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OutputOptions) {
     this.json = options.json;
@@ -73,9 +79,12 @@ export class Output {
     this.#options.stderr.write(this.json ? `${JSON.stringify({ message: text, ...fields })}\n` : `${text}\n`);
   }
 
-  /** A line that the next one replaces; only on a terminal. */
+  /** A line that the next one replaces; only on a terminal, and not oftener than a person can read. */
   progress(text: string): void {
     if (!this.isTerminal) return;
+    const nowMs = this.#options.clock.monotonic();
+    if (nowMs - this.#progressMs < PROGRESS_MS) return;
+    this.#progressMs = nowMs;
     this.#options.stderr.write(`\r\u001B[2K${text}`);
     this.#progressShown = true;
   }

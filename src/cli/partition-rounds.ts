@@ -21,6 +21,13 @@ interface Position {
   ended: boolean;
 }
 
+/** What one read gave. */
+interface Piece {
+  readonly position: Position;
+  readonly from: number;
+  readonly batches: readonly Uint8Array[];
+}
+
 /**
  * Reads partitions side by side, a piece of each per round. One object holds many partitions: one partition after the other
  * would fetch every object once per partition, as soon as the log is larger than the cache.
@@ -43,24 +50,29 @@ export class PartitionRounds {
       if (open.length === 0) return;
       for (let i = 0; i < open.length; i += READS_AT_ONCE) {
         const reads = await Promise.all(open.slice(i, i + READS_AT_ONCE).map((position) => this.#read(position)));
-        for (const read of reads) yield* read;
+        // One batch at a time: decompressed and as records, a round is many times what was read.
+        for (const { position, from, batches } of reads) {
+          for (const batch of batches) yield decode(position.partition, batch, from);
+        }
       }
     }
   }
 
-  async #read(position: Position): Promise<PartitionRecords[]> {
-    const { partition, offset } = position;
-    const { batches, nextOffset, watermarks } = await partition.read({ from: offset, maxBytes: this.#readBytes });
+  async #read(position: Position): Promise<Piece> {
+    const { partition, offset: from } = position;
+    const { batches, nextOffset, watermarks } = await partition.read({ from, maxBytes: this.#readBytes });
     position.offset = nextOffset;
     position.ended = batches.length === 0 || nextOffset >= watermarks.uploaded;
-    return batches.map((batch) => {
-      const records = decodeRecords(batch, { key: `${partition.topic}/${partition.number}`, position: 0 });
-      const first = records[0];
-      return {
-        partition: partition.number,
-        records:
-          first !== undefined && first.offset < offset ? records.filter((record) => record.offset >= offset) : records,
-      };
-    });
+    return { position, from, batches };
   }
+}
+
+function decode(partition: PartitionApi, batch: Uint8Array, from: number): PartitionRecords {
+  const records = decodeRecords(batch, { key: `${partition.topic}/${partition.number}`, position: 0 });
+  const first = records[0];
+  return {
+    partition: partition.number,
+    // A batch may begin below the offset that was asked for.
+    records: first !== undefined && first.offset < from ? records.filter(({ offset }) => offset >= from) : records,
+  };
 }

@@ -7,7 +7,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { parseArguments, type ParsedArguments } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { COMMANDS } from "./commands/commands.ts";
-import { commandHelp, overviewHelp, unknownCommand } from "./commands/help.ts";
+import { commandHelp, groupHelp, overviewHelp, unknownCommand } from "./commands/help.ts";
 import { EXIT_OK } from "./exit-code.ts";
 import type { Interruption } from "./interruption.ts";
 import { BrokenPipe, Output } from "./output.ts";
@@ -32,7 +32,8 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
   const dashes = argv.indexOf("--");
   // Decided before anything can fail: the error of a bad argument is to be JSON too.
   const json = (dashes === -1 ? argv : argv.slice(0, dashes)).includes("--json");
-  const output = new Output({ stdout, stderr, terminal: surroundings.stderrIsTerminal, json });
+  const { clock } = surroundings.runtime;
+  const output = new Output({ stdout, stderr, terminal: surroundings.stderrIsTerminal, json, clock });
   try {
     return await dispatch(argv, surroundings, output);
   } catch (error) {
@@ -49,6 +50,9 @@ async function dispatch(argv: readonly string[], surroundings: Surroundings, out
     return print(output, overviewHelp(COMMANDS));
   }
   if (first === "--version") return print(output, `${surroundings.version}\n`);
+  const group = COMMANDS.filter(({ name }) => name.startsWith(`${first === "help" ? second : first} `));
+  const askedForGroup = argv.length === 2 && (first === "help" || second === "--help" || second === "-h");
+  if (group.length > 0 && askedForGroup) return print(output, groupHelp(group));
   if (first === "help") return print(output, commandHelp(find(argv.slice(1)).command));
 
   const { command, rest } = find(argv);

@@ -52,7 +52,8 @@ export interface TopicApi {
   partition(number: number): PartitionApi;
   /**
    * Spreads records over partitions: keyed ones by Kafka's murmur2 of the key, unkeyed ones to one partition that changes with
-   * every flush. Resolves when all are acknowledged, one receipt per partition touched.
+   * every flush. Resolves when all are acknowledged, one receipt per partition touched; rejects when all are settled, with effect
+   * "none" only if no partition may have stored anything.
    */
   append(records: readonly LogRecord[]): Promise<readonly AppendReceipt[]>;
 }

@@ -1,5 +1,5 @@
 import type { TopicId } from "../domain.ts";
-import { CorruptionError, InvalidArgumentError, NotFoundError, ObjectStoreError } from "../errors.ts";
+import { asTierlogError, CorruptionError, InvalidArgumentError, NotFoundError, ObjectStoreError } from "../errors.ts";
 import { newWriteId } from "../index-chain/write-id.ts";
 import { CATALOG_PREFIX, catalogKey, parseCatalogKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -28,6 +28,9 @@ export class Catalog {
   #ids = new Set<TopicId>();
   #readAtMs = Number.NEGATIVE_INFINITY;
   #refreshing: Promise<void> | undefined;
+  /** Checks that wait, and the last of them. */
+  #waiting = 0;
+  #lastCheck: Promise<void> = Promise.resolve();
 
   constructor(options: CatalogOptions) {
     this.#options = options;
@@ -51,18 +54,34 @@ export class Catalog {
 
   /**
    * May this topic be appended to? Answers from what is known while that is fresh, asks in the background when it grows old, and
-   * makes the caller wait only when nobody has asked for long: `NotFoundError` once it is gone.
+   * makes the caller wait only when nobody has asked for long: `NotFoundError` once it is gone. Whoever asks while others wait
+   * waits behind them: the answers come in the order of the calls.
    */
   check(topic: TopicDescription): Promise<void> | undefined {
     const age = this.#ageMs();
-    if (age > 2 * FRESH_MS) return this.refresh().then(() => this.#throwIfDeleted(topic));
-    if (age > FRESH_MS) {
+    if (age > 2 * FRESH_MS || this.#waiting > 0) return this.#checkBehindOthers(topic, age);
+    if (age > FRESH_MS && this.#refreshing === undefined) {
       this.refresh().catch((error: unknown) => {
         this.#options.runtime.logger.warn("the catalog could not be read", { error: String(error) });
       });
     }
     this.#throwIfDeleted(topic);
     return undefined;
+  }
+
+  #checkBehindOthers(topic: TopicDescription, age: number): Promise<void> {
+    const look = age > 2 * FRESH_MS ? this.refresh() : Promise.resolve();
+    // It may fail before its turn comes to be looked at.
+    look.catch(() => undefined);
+    this.#waiting++;
+    const answer = this.#lastCheck.then(() => look).then(() => this.#throwIfDeleted(topic));
+    this.#lastCheck = answer
+      .catch(() => undefined)
+      // Behind what the caller does with its answer.
+      .then(() => {
+        this.#waiting--;
+      });
+    return answer;
   }
 
   #throwIfDeleted(topic: TopicDescription): void {
@@ -115,9 +134,14 @@ export class Catalog {
         createdAt: new Date(runtime.clock.now()).toISOString(),
       });
       const outcome = await store.put(catalogKey(version), body, { condition: { kind: "if-absent" } });
-      if (outcome.kind === "written" && (await this.#counts(version))) {
+      if (outcome.kind !== "written") continue;
+      try {
+        if (!(await this.#counts(version))) continue;
         await this.#read();
         return;
+      } catch (error) {
+        // The change stands, or not: only the look that failed could have told.
+        throw asTierlogError(error).withEffect("unknown");
       }
     }
     throw new ObjectStoreError(

@@ -116,6 +116,7 @@ export class Engine implements EngineApi {
       cache: this.#cache,
       runtime,
       readOnly: parts.readOnly,
+      batchBytesMax: config.batch.maxBytes,
       shard: (id) => this.#shard(id),
       throwIfClosed: () => this.#throwIfClosed(),
     };

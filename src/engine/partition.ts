@@ -1,6 +1,7 @@
 import type { AppendReceipt, Offset, PartitionId, Watermarks } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
 import { decodeRecords } from "../record/batch.ts";
+import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord, StoredRecord } from "../record/record.ts";
 import { sleep } from "../runtime/clock.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -28,6 +29,7 @@ export interface EngineContext {
   readonly cache: ObjectCache;
   readonly runtime: Runtime;
   readonly readOnly: boolean;
+  readonly batchBytesMax: number;
   shard(id: number): Shard;
   throwIfClosed(): void;
 }
@@ -67,11 +69,12 @@ export class Partition implements PartitionApi {
           "read-only",
           "it was opened read-only: open it without readOnly to append",
         );
-      const body = "encodedBatch" in input ? input.encodedBatch : input;
+      const body = isEncoded(input) ? input.encodedBatch : input;
       const target = { ...this.#id, compression: this.#description.compression };
       const checking = catalog.check(this.#description);
       if (checking === undefined) return this.#shard.append(target, body, options.signal);
-      return checking.then(() => this.#shard.append(target, body, options.signal));
+      const own = body instanceof Uint8Array ? body : copyRecords(body);
+      return checking.then(() => this.#shard.append(target, own, options.signal));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -157,7 +160,7 @@ export class Partition implements PartitionApi {
     return {
       wait: async () => {
         if (!heard && signal?.aborted !== true) {
-          // An owner is told by its own commits; the poll then only notices that it was fenced or closed.
+          // An owner is told by its own commits; the poll then only notices that it was fenced or closed (see IndexChain.refresh).
           await sleep(this.#context.runtime.clock, FOLLOW_POLL_MS, stopped.signal).catch(() => undefined);
         }
         throwIfAborted(signal);
@@ -169,6 +172,11 @@ export class Partition implements PartitionApi {
       },
     };
   }
+}
+
+/** Callers may be untyped: what is neither is refused as records. */
+function isEncoded(input: readonly LogRecord[] | EncodedAppend): input is EncodedAppend {
+  return typeof input === "object" && input !== null && "encodedBatch" in input;
 }
 
 function checkOffset(from: number): void {

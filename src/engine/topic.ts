@@ -1,5 +1,6 @@
 import type { AppendReceipt } from "../domain.ts";
-import { InvalidArgumentError } from "../errors.ts";
+import { asTierlogError, InvalidArgumentError } from "../errors.ts";
+import { checkRecords } from "../record/batch-builder.ts";
 import { partitionForKey } from "../record/murmur2.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { TopicApi, TopicDescription } from "./api.ts";
@@ -32,6 +33,8 @@ export class Topic implements TopicApi {
   }
 
   async append(records: readonly LogRecord[]): Promise<readonly AppendReceipt[]> {
+    // Before any group is sent: a bad record in one must not leave the others stored.
+    checkRecords(records, this.#context.batchBytesMax);
     const groups = new Map<number, LogRecord[]>();
     for (const record of records) {
       const number =
@@ -40,8 +43,7 @@ export class Topic implements TopicApi {
       if (group === undefined) groups.set(number, [record]);
       else group.push(record);
     }
-    if (groups.size === 0) return [await this.partition(0).append(records)];
-    return Promise.all([...groups].map(([number, group]) => this.partition(number).append(group)));
+    return allOrFailure([...groups].map(([number, group]) => this.partition(number).append(group)));
   }
 
   /** One partition per flush, the next one for the next: full batches, and all partitions used in turn. */
@@ -53,4 +55,15 @@ export class Topic implements TopicApi {
     }
     return this.#sticky;
   }
+}
+
+/** All receipts, or, when all are settled, the first error: of effect "none" only if none of the appends left anything behind. */
+async function allOrFailure(appends: readonly Promise<AppendReceipt>[]): Promise<readonly AppendReceipt[]> {
+  const outcomes = await Promise.allSettled(appends);
+  const receipts = outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+  const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [asTierlogError(outcome.reason)] : []));
+  const [first] = errors;
+  if (first === undefined) return receipts;
+  const nothing = receipts.length === 0 && errors.every((error) => error.effect === "none");
+  throw first.withEffect(nothing ? "none" : "unknown");
 }

@@ -21,6 +21,8 @@ import { newWriteId, type WriteId } from "./write-id.ts";
 const FIRST_READ_BYTES = 64 * 1024;
 /** Links fetched ahead by name while folding; starts at 1 and doubles, so that a reader at the end of the chain asks once. */
 const READ_AHEAD_MAX = 16;
+/** An owner that sent nothing for so long looks for a successor when it is asked for news. */
+const LOOK_AFTER_MS = 5000;
 
 export interface IndexChainOptions {
   /** Settling: a put if-absent must answer "written" exactly when the object is ours (DESIGN section 4 rule 4). */
@@ -56,6 +58,10 @@ export class IndexChain {
    * step back from. Emptied by the next fence that is settled, so it grows only while take-overs fail.
    */
   readonly #unsettledFences = new Set<WriteId>();
+  /** A fold that has not begun. */
+  #refreshing: Promise<void> | undefined;
+  /** When we last sent a link, or looked whether somebody else did. */
+  #lookedAtMs = 0;
 
   constructor(options: IndexChainOptions) {
     this.#options = options;
@@ -72,11 +78,21 @@ export class IndexChain {
     return this.#owner;
   }
 
-  /** Folds on to the first missing seq. An owner knows the end of its chain and reads nothing. */
+  /**
+   * Folds on to the first missing seq, as it is found after the call. An owner knows the end of its chain and waits for nothing; an
+   * idle one looks in the background whether it still is the owner. Calls that wait for their turn share one fold: a shard has as
+   * many readers as partitions.
+   */
   refresh(): Promise<void> {
-    return this.#mutex.run(async () => {
+    if (this.#owner) {
+      this.#lookForSuccessor();
+      return Promise.resolve();
+    }
+    this.#refreshing ??= this.#mutex.run(async () => {
+      this.#refreshing = undefined;
       if (!this.#owner) await this.#foldOn();
     });
+    return this.#refreshing;
   }
 
   /**
@@ -149,6 +165,34 @@ export class IndexChain {
     });
   }
 
+  /**
+   * A writer that never appends again would never hear of its successor, and its readers would wait for ever. In the background
+   * and outside the queue: no reader and no commit waits for this look.
+   */
+  #lookForSuccessor(): void {
+    const { clock, store, shard } = this.#options;
+    const nowMs = clock.monotonic();
+    if (nowMs - this.#lookedAtMs < LOOK_AFTER_MS) return;
+    this.#lookedAtMs = nowMs;
+    const seq = this.#state.nextSeq;
+    const look = async (): Promise<void> => {
+      if ((await store.get(indexKey(shard, seq), { range: IDENTITY_RANGE })) === undefined) return;
+      await this.#mutex.run(async () => {
+        // What was found may be a link of our own, which the fold has passed.
+        if (!this.#owner || this.#state.nextSeq > seq) return;
+        const lastOwn = this.#state.lastLive;
+        try {
+          await this.#foldOn();
+        } finally {
+          // Also when the fold broke off behind the fence: our next link would follow links that are not ours.
+          if (this.#state.lastLive !== lastOwn) this.#fencedOut();
+        }
+      });
+    };
+    // Not knowing changes nothing: a later call looks again, and a commit finds out.
+    look().catch(() => undefined);
+  }
+
   #encode(
     epoch: Epoch,
     entries: readonly LinkEntry[],
@@ -173,6 +217,7 @@ export class IndexChain {
   /** true: our bytes stand at `seq`. false: somebody else's do. */
   async #create(seq: Seq, bytes: Uint8Array): Promise<boolean> {
     const key = indexKey(this.#options.shard, seq);
+    this.#lookedAtMs = this.#options.clock.monotonic();
     const outcome = await this.#options.store.put(key, bytes, {
       condition: { kind: "if-absent" },
       identity: IDENTITY_RANGE,

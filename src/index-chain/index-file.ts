@@ -1,4 +1,4 @@
-import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../domain.ts";
+import { MAX_EPOCH, type Epoch, type ObjectKey, type Offset, type Seq, type ShardId, type TopicId } from "../domain.ts";
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
@@ -232,6 +232,8 @@ export function decodeLinkHeader(bytes: Uint8Array, key: ObjectKey, shard: Shard
     );
   }
   const epoch = reader.u32();
+  // A fence beyond it could be live, and then no further take-over would be possible.
+  if (epoch > MAX_EPOCH) throw new CorruptionError(key, 24, `epoch ${epoch}, the limit is ${MAX_EPOCH}`);
   const directoryBytes = reader.u32();
   const payloadBytes = reader.u64();
   if (directoryBytes > MAX_DIRECTORY_BYTES) {

@@ -6,7 +6,7 @@ export interface RecordHeader {
   readonly value: Uint8Array | null;
 }
 
-/** What a producer appends. The buffers are copied before `append` first waits: the caller may reuse them at once. */
+/** What a producer appends. Array and buffers are copied before `append` returns: the caller may use them again at once. */
 export interface LogRecord {
   /** Absent means null; null is kept apart from empty. */
   readonly key?: Uint8Array | null;

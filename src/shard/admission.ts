@@ -11,7 +11,8 @@ export interface AdmissionOptions {
 
 interface Waiting {
   readonly bytes: number;
-  readonly granted: () => void;
+  /** undefined: it gave up. */
+  granted: (() => void) | undefined;
   readonly stop: () => void;
 }
 
@@ -21,8 +22,11 @@ interface Waiting {
  */
 export class Admission {
   readonly #options: AdmissionOptions;
+  /** In the order of the calls, from `#next` on. One that gives up stays until its turn: a hundred thousand may do so at once. */
   readonly #waiting: Waiting[] = [];
+  #next = 0;
   #bytes = 0;
+  #granting = false;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -42,14 +46,14 @@ export class Admission {
       refused(new AbortedError("append", { cause: signal.reason }));
       return;
     }
-    if (this.#waiting.length === 0 && this.#bytes + bytes <= this.#options.maxBytes) {
+    if (this.#next === this.#waiting.length && this.#bytes + bytes <= this.#options.maxBytes) {
       this.#bytes += bytes;
       granted();
       return;
     }
     const drop = (error: Error): void => {
       waiting.stop();
-      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+      waiting.granted = undefined;
       refused(error);
       // The one behind may be smaller and fit.
       this.#grant();
@@ -77,13 +81,26 @@ export class Admission {
   }
 
   #grant(): void {
-    for (;;) {
-      const next = this.#waiting[0];
-      if (next === undefined || this.#bytes + next.bytes > this.#options.maxBytes) return;
-      this.#waiting.shift();
-      this.#bytes += next.bytes;
-      next.stop();
-      next.granted();
+    // One that is granted may leave at once (its shard is closed): the loop below goes on, a call within a call for each of
+    // thousands would exhaust the stack.
+    if (this.#granting) return;
+    this.#granting = true;
+    try {
+      for (; this.#next < this.#waiting.length; this.#next++) {
+        const next = this.#waiting[this.#next];
+        if (next?.granted === undefined) continue;
+        if (this.#bytes + next.bytes > this.#options.maxBytes) break;
+        this.#bytes += next.bytes;
+        next.stop();
+        next.granted();
+      }
+      // Half at a time: to take each one off the front would move all the others.
+      if (this.#next * 2 >= this.#waiting.length) {
+        this.#waiting.splice(0, this.#next);
+        this.#next = 0;
+      }
+    } finally {
+      this.#granting = false;
     }
   }
 }

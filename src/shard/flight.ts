@@ -43,14 +43,12 @@ export interface PreparedFlight {
 
 /** One flush from the moment it is taken until its link is live: its batches have their offsets, its bytes may be uploading. */
 export class Flight {
-  readonly done: Promise<void>;
   prepared: PreparedFlight | undefined;
   readonly #gathering: Gathering;
   readonly #options: FlightOptions;
   readonly #abort = new AbortController();
   /** Where each partition ends behind this flush. */
   readonly #ends = new Map<string, Offset>();
-  #settle: { resolve: () => void; reject: (error: Error) => void } = { resolve: () => undefined, reject: () => undefined };
 
   /** `endOf` tells where a partition ends before this flush: behind the flushes ahead of it. */
   constructor(gathering: Gathering, options: FlightOptions, endOf: (target: AppendTarget, key: string) => Offset) {
@@ -62,15 +60,11 @@ export class Flight {
       for (const batch of batches) offset = batch.assign(offset);
       this.#ends.set(key, offset);
     }
-    this.done = new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-    });
-    // Each append has been told already; `flush()` may or may not look.
-    this.done.catch(() => undefined);
   }
 
-  get epoch(): Epoch {
-    return this.#options.epoch;
+  /** Settles with its appends. */
+  get done(): Promise<void> {
+    return this.#gathering.done;
   }
 
   /** Where a partition ends behind this flush; undefined where it has no part in it. */
@@ -132,19 +126,13 @@ export class Flight {
 
   /** Its link is live. */
   committed(): void {
-    for (const batch of this.#batches()) batch.committed(this.#options.epoch);
-    this.#settle.resolve();
+    this.#gathering.committed(this.#options.epoch);
   }
 
   /** Gives the flush up: stops its upload, tells its appends. */
   failed(error: TierlogError): void {
     this.#abort.abort(error);
-    for (const batch of this.#batches()) batch.failed(error);
-    this.#settle.reject(error);
-  }
-
-  *#batches(): Generator<PendingBatch> {
-    for (const { batches } of this.#gathering.partitions()) yield* batches;
+    this.#gathering.failed(error);
   }
 }
 

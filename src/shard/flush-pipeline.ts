@@ -51,7 +51,6 @@ export class FlushPipeline {
   #due = false;
   #committing = false;
   #acquiring: Promise<void> | undefined;
-  #idle: (() => void)[] = [];
   #flushes = 0;
   #objects = 0;
 
@@ -101,7 +100,7 @@ export class FlushPipeline {
         (epoch) => runtime.logger.info("took the shard over", { shard, epoch }),
         (error: unknown) => {
           const reason = asTierlogError(error);
-          this.#failBehind(0, reason.withEffect("none"));
+          this.#giveUp(0, 0, reason);
           throw reason;
         },
       )
@@ -113,18 +112,17 @@ export class FlushPipeline {
 
   /** Sends everything pending now and waits until it is settled; rejects with the error that its appends got. */
   async flush(): Promise<void> {
-    while (!this.#gathering.isEmpty) {
+    const pending = this.#flights.map((flight) => flight.done);
+    if (!this.#gathering.isEmpty) {
+      pending.push(this.#gathering.done);
       this.#wake();
-      const taken = this.#flushes;
-      // With as many flushes on their way as there may be, ours is taken when one of them is done.
-      if (this.#flushes === taken && !this.#gathering.isEmpty) await this.#nextChange();
     }
-    await Promise.all(this.#flights.map((flight) => flight.done));
+    await Promise.all(pending);
   }
 
-  /** REQUIRES: nothing is added any more. Resolves when nothing is on its way. */
+  /** REQUIRES: nothing is added any more. Resolves when nothing is on its way, however it ended. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#flights.map((flight) => flight.done));
+    await Promise.allSettled([...this.#flights.map((flight) => flight.done), this.#acquiring]);
     this.#linger?.cancel();
   }
 
@@ -175,7 +173,6 @@ export class FlushPipeline {
       (target, key) => this.#endOf(target, key),
     );
     this.#flights.push(flight);
-    this.#changed();
     flight.prepare().then(
       (prepared) => {
         flight.prepared = prepared;
@@ -217,36 +214,35 @@ export class FlushPipeline {
           commit,
           group.map(({ prepared }) => prepared),
         );
-        this.#changed();
-        this.#commitReady();
+            this.#commitReady();
         this.#pump();
       },
       (error: unknown) => {
         this.#committing = false;
         const reason = asTierlogError(error);
-        this.#flights.splice(0, group.length);
-        for (const { flight } of group) flight.failed(reason);
-        this.#failBehind(0, reason.withEffect("none"));
+        this.#giveUp(0, group.length, reason);
       },
     );
   }
 
   /** `flight` could not be prepared: it and all behind it fail; those before it go on. */
-  #failFrom(flight: Flight, none: TierlogError): void {
+  #failFrom(flight: Flight, error: TierlogError): void {
     const at = this.#flights.indexOf(flight);
     // It was given up before, with one ahead of it.
-    if (at >= 0) this.#failBehind(at, none);
+    if (at >= 0) this.#giveUp(at, 1, error);
   }
 
-  #failBehind(at: number, none: TierlogError): void {
-    for (const flight of this.#flights.splice(at)) flight.failed(none);
+  /** `count` flushes from `at` on fail with `error`; what is behind them was never sent to the chain and fails with effect "none". */
+  #giveUp(at: number, count: number, error: TierlogError): void {
+    const none = error.withEffect("none");
+    // Taken out first: each append that is told lets others in, and those belong to the next flush.
+    const flights = this.#flights.splice(at);
     const gathering = this.#gathering;
     this.#gathering = new Gathering();
     this.#linger?.cancel();
     this.#linger = undefined;
     this.#due = false;
-    for (const { batches } of gathering.partitions()) for (const batch of batches) batch.failed(none);
-    this.#lastError = none;
-    this.#changed();
+    for (const [i, flight] of flights.entries()) flight.failed(i < count ? error : none);
+    gathering.failed(none);
   }
 }

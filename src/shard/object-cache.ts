@@ -1,7 +1,8 @@
 import type { ObjectKey } from "../domain.ts";
-import { CorruptionError, MissingObjectError } from "../errors.ts";
+import { CorruptionError, InvariantError, MissingObjectError } from "../errors.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { Semaphore } from "../runtime/mutex.ts";
+import type { TailChunk } from "./flight.ts";
 
 export interface ObjectCacheOptions {
   readonly store: ObjectStore;
@@ -46,7 +47,11 @@ export class ObjectCache {
   readonly #cacheBytesMax: number;
   readonly #blockBytes: number;
   readonly #fetches = new Semaphore(FETCHES_MAX);
-  readonly #tail = new Map<ObjectKey, Uint8Array>();
+  /** Of each object what is still kept, in order of position. */
+  readonly #tail = new Map<ObjectKey, TailChunk[]>();
+  /** All chunks kept, oldest first. */
+  readonly #tailOrder: { readonly key: ObjectKey; readonly chunk: TailChunk }[] = [];
+  #tailOldest = 0;
   #tailBytes = 0;
   /** Insertion order is the order of use, oldest first. */
   readonly #recent = new Set<Entry>();
@@ -74,16 +79,29 @@ export class ObjectCache {
     };
   }
 
-  /** Keeps a whole object that was just written, so that consumers at the tail cost no request. Takes `bytes` over. */
-  keepTail(key: ObjectKey, bytes: Uint8Array): void {
-    if (bytes.length > this.#tailBytesMax) return;
-    this.#tail.set(key, bytes);
-    this.#tailBytes += bytes.length;
-    for (const [oldest, old] of this.#tail) {
-      if (this.#tailBytes <= this.#tailBytesMax) break;
-      this.#tail.delete(oldest);
-      this.#tailBytes -= old.length;
+  /** Keeps bytes of an object that was just written, so that consumers at the tail cost no request. Takes the chunks over. */
+  keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
+    this.#tail.set(key, [...chunks]);
+    for (const chunk of chunks) {
+      this.#tailOrder.push({ key, chunk });
+      this.#tailBytes += chunk.bytes.length;
     }
+    while (this.#tailBytes > this.#tailBytesMax) this.#dropOldest();
+    // The order is a queue: its dead front goes when it is half of it, which costs O(1) a chunk.
+    if (this.#tailOldest > 1024 && this.#tailOldest * 2 > this.#tailOrder.length) {
+      this.#tailOrder.splice(0, this.#tailOldest);
+      this.#tailOldest = 0;
+    }
+  }
+
+  #dropOldest(): void {
+    const oldest = this.#tailOrder[this.#tailOldest++];
+    if (oldest === undefined) throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
+    this.#tailBytes -= oldest.chunk.bytes.length;
+    const kept = this.#tail.get(oldest.key);
+    // Chunks of one object are dropped in the order in which they were kept.
+    kept?.shift();
+    if (kept?.length === 0) this.#tail.delete(oldest.key);
   }
 
   /**
@@ -91,16 +109,32 @@ export class ObjectCache {
    * `CorruptionError` when it is shorter than that.
    */
   async read(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
-    const tail = this.#tail.get(key);
+    const tail = this.#fromTail(key, start, end);
     if (tail !== undefined) {
       this.#tailHits++;
-      return slice(tail, 0, start, end, key);
+      return tail;
     }
     const known = this.#find(key, start, end);
     if (known === undefined) this.#misses++;
     else this.#hits++;
     const entry = known ?? this.#fetch(key, start, end);
     return slice(await entry.fetch, entry.start, start, end, key);
+  }
+
+  /** undefined: not all of it is kept. Copies only where the range spans chunks. */
+  #fromTail(key: ObjectKey, start: number, end: number): Uint8Array | undefined {
+    const chunks = this.#tail.get(key);
+    if (chunks === undefined) return undefined;
+    let at = firstEndingBehind(chunks, start);
+    const parts: Uint8Array[] = [];
+    for (let position = start; position < end; at++) {
+      const chunk = chunks[at];
+      if (chunk === undefined || chunk.position > position) return undefined;
+      const part = chunk.bytes.subarray(position - chunk.position, end - chunk.position);
+      parts.push(part);
+      position += part.length;
+    }
+    return parts.length === 1 ? parts[0] : Buffer.concat(parts);
   }
 
   #find(key: ObjectKey, start: number, end: number): Entry | undefined {
@@ -163,6 +197,19 @@ export class ObjectCache {
     if (rest.length === 0) this.#byKey.delete(entry.key);
     else this.#byKey.set(entry.key, rest);
   }
+}
+
+/** Index of the first chunk that reaches past `position`. */
+function firstEndingBehind(chunks: readonly TailChunk[], position: number): number {
+  let low = 0;
+  let high = chunks.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const chunk = chunks[middle];
+    if (chunk !== undefined && chunk.position + chunk.bytes.length <= position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function slice(bytes: Uint8Array, bytesStart: number, start: number, end: number, key: ObjectKey): Uint8Array {

@@ -1,22 +1,34 @@
-import type { Offset, PartitionId, Seq } from "../domain.ts";
+import type { ObjectKey, Offset, PartitionId } from "../domain.ts";
 import { isTierlogError, OffsetOutOfRangeError } from "../errors.ts";
 import type { Extent, ExtentList } from "../index-chain/extent-list.ts";
-import { indexKey } from "../object-store/object-names.ts";
-import { walkExtent } from "../record/batch.ts";
+import type { ShardState } from "../index-chain/shard-state.ts";
+import { walkExtent, type ExpectedExtent } from "../record/batch.ts";
 import type { ObjectCache } from "./object-cache.ts";
 import type { Shard } from "./shard.ts";
+import type { SparseIndexes } from "./sparse-indexes.ts";
 
 export interface BatchesRead {
   readonly batches: readonly Uint8Array[];
   readonly nextOffset: Offset;
 }
 
-/** A run of extents that lie side by side in one object: one request. */
+/** A larger extent is read piece by piece: its sparse index says where. */
+const LARGE_EXTENT_BYTES = 512 * 1024;
+
+/** Batches that lie side by side, and what the index says about them. */
+interface Piece {
+  readonly key: ObjectKey;
+  readonly start: number;
+  readonly end: number;
+  readonly expected: ExpectedExtent;
+}
+
+/** Pieces that lie side by side in one object: one request. */
 interface Run {
-  readonly seq: Seq;
+  readonly key: ObjectKey;
   readonly start: number;
   end: number;
-  readonly extents: Extent[];
+  readonly pieces: Piece[];
 }
 
 /**
@@ -26,6 +38,7 @@ interface Run {
 export async function readBatches(
   shard: Shard,
   cache: ObjectCache,
+  sparseIndexes: SparseIndexes,
   id: PartitionId,
   from: number,
   maxBytes: number,
@@ -36,22 +49,17 @@ export async function readBatches(
   if (from < start || from > end) throw new OffsetOutOfRangeError(from, start, end);
   if (extents === undefined || from === end) return { batches: [], nextOffset: from as Offset };
 
-  const runs = collectRuns(extents, from, maxBytes);
-  const bytes = await Promise.all(runs.map((run) => cache.read(indexKey(shard.id, run.seq), run.start, run.end)));
+  const runs = await collectRuns(shard.chainState, extents, sparseIndexes, id, from, maxBytes);
+  const bytes = await Promise.all(runs.map((run) => cache.read(run.key, run.start, run.end)));
 
   const batches: Uint8Array[] = [];
   let taken = 0;
   let nextOffset = from as Offset;
   for (const [i, run] of runs.entries()) {
     const runBytes = bytes[i] ?? new Uint8Array(0);
-    const key = indexKey(shard.id, run.seq);
-    for (const extent of run.extents) {
-      const extentBytes = runBytes.subarray(
-        extent.position - run.start,
-        extent.position - run.start + extent.lengthBytes,
-      );
-      const expected = { baseOffset: extent.baseOffset, nextOffset: extent.nextOffset, epoch: extent.leaderEpoch };
-      for (const batch of walkExtent(extentBytes, expected, { key, position: extent.position }, from)) {
+    for (const { key, start: position, end: pieceEnd, expected } of run.pieces) {
+      const pieceBytes = runBytes.subarray(position - run.start, pieceEnd - run.start);
+      for (const batch of walkExtent(pieceBytes, expected, { key, position }, from)) {
         batches.push(batch.bytes);
         taken += batch.bytes.length;
         nextOffset = batch.header.nextOffset;
@@ -71,30 +79,75 @@ async function viewBehind(shard: Shard, id: PartitionId, from: number): Promise<
   } catch (error) {
     // A link that cannot be read stops writers, not those who read below it.
     const readable = shard.chainState.extents(id);
-    if (isTierlogError(error) && error.kind === "data" && readable !== undefined && from < readable.nextOffset)
+    if (isTierlogError(error) && error.kind === "data" && readable !== undefined && from < readable.nextOffset) {
       return readable;
+    }
     throw error;
   }
 }
 
-function collectRuns(extents: ExtentList, from: number, maxBytes: number): Run[] {
+async function collectRuns(
+  state: ShardState,
+  extents: ExtentList,
+  sparseIndexes: SparseIndexes,
+  id: PartitionId,
+  from: number,
+  maxBytes: number,
+): Promise<Run[]> {
   const runs: Run[] = [];
   let bytes = 0;
   for (let i = extents.find(from); i < extents.count && (runs.length === 0 || bytes < maxBytes); i++) {
     const extent = extents.at(i);
+    const piece =
+      extent.object < 0 && extent.lengthBytes > LARGE_EXTENT_BYTES
+        ? await pieceOf(state, sparseIndexes, id, extent, from, maxBytes - bytes)
+        : wholeOf(state, extent);
     const last = runs.at(-1);
-    if (last !== undefined && last.seq === extent.seq && last.end === extent.position) {
-      last.end += extent.lengthBytes;
-      last.extents.push(extent);
+    if (last !== undefined && last.key === piece.key && last.end === piece.start) {
+      last.end = piece.end;
+      last.pieces.push(piece);
     } else {
-      runs.push({
-        seq: extent.seq,
-        start: extent.position,
-        end: extent.position + extent.lengthBytes,
-        extents: [extent],
-      });
+      runs.push({ key: piece.key, start: piece.start, end: piece.end, pieces: [piece] });
     }
-    bytes += extent.lengthBytes;
+    bytes += piece.end - piece.start;
+    // The rest of this extent comes before the next one.
+    if (piece.expected.nextOffset < extent.nextOffset) break;
   }
   return runs;
+}
+
+function wholeOf(state: ShardState, extent: Extent): Piece {
+  return {
+    key: state.objectKey(extent.object),
+    start: extent.position,
+    end: extent.position + extent.lengthBytes,
+    expected: { baseOffset: extent.baseOffset, nextOffset: extent.nextOffset, epoch: extent.leaderEpoch },
+  };
+}
+
+/** The blocks of a large extent from the one that holds `from` on, up to about `maxBytes` but at least one. */
+async function pieceOf(
+  state: ShardState,
+  sparseIndexes: SparseIndexes,
+  id: PartitionId,
+  extent: Extent,
+  from: number,
+  maxBytes: number,
+): Promise<Piece> {
+  const blocks = await sparseIndexes.blocksOf(state.dataObject(extent.object), id, extent);
+  const beyond = blocks.findIndex((block) => block.offset > from);
+  const first = (beyond < 0 ? blocks.length : beyond) - 1;
+  const start = blocks[first]?.position ?? 0;
+  let next = first + 1;
+  while (next < blocks.length && (blocks[next]?.position ?? 0) - start < maxBytes) next++;
+  return {
+    key: state.objectKey(extent.object),
+    start: extent.position + start,
+    end: extent.position + (blocks[next]?.position ?? extent.lengthBytes),
+    expected: {
+      baseOffset: blocks[first]?.offset ?? extent.baseOffset,
+      nextOffset: blocks[next]?.offset ?? extent.nextOffset,
+      epoch: extent.leaderEpoch,
+    },
+  };
 }

@@ -68,7 +68,9 @@ export class PendingBatch {
     if (source === undefined) throw new InvariantError("a batch was sealed twice");
     if (source instanceof BatchBuilder) return source.seal(compression);
     const { recordCount, baseOffset, nextOffset, maxTimestampMs } = headerOf(source);
-    return { bytes: source, recordCount, baseOffset, nextOffset, maxTimestampMs };
+    // A copy: offsets are written into it, the same batch may be on its way to several partitions, and after the ack the buffer
+    // is the caller's again, while readers at the tail still use these bytes.
+    return { bytes: new Uint8Array(source), recordCount, baseOffset, nextOffset, maxTimestampMs };
   }
 
   /** Its link is live: acknowledges the appends that end here. */
@@ -159,8 +161,22 @@ export class PendingPartition {
 
 /** Everything that the next flush will take, over all partitions of the shard. */
 export class Gathering {
+  /** Settles with its appends. */
+  readonly done: Promise<void>;
   readonly #partitions = new Map<string, PendingPartition>();
   #bytes = 0;
+  #settle: { resolve: () => void; reject: (error: Error) => void } = {
+    resolve: () => undefined,
+    reject: () => undefined,
+  };
+
+  constructor() {
+    this.done = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Each append is told by itself; `flush()` may or may not look.
+    this.done.catch(() => undefined);
+  }
 
   get bytes(): number {
     return this.#bytes;
@@ -191,5 +207,21 @@ export class Gathering {
 
   add(bytes: number): void {
     this.#bytes += bytes;
+  }
+
+  /** Its link is live. */
+  committed(epoch: Epoch): void {
+    for (const batch of this.#batches()) batch.committed(epoch);
+    this.#settle.resolve();
+  }
+
+  /** It is given up. */
+  failed(error: Error): void {
+    for (const batch of this.#batches()) batch.failed(error);
+    this.#settle.reject(error);
+  }
+
+  *#batches(): Generator<PendingBatch> {
+    for (const { batches } of this.#partitions.values()) yield* batches;
   }
 }

@@ -7,26 +7,23 @@ import {
   type Watermarks,
 } from "../domain.ts";
 import { asTierlogError, ClosedError, InvalidArgumentError } from "../errors.ts";
-import { IndexChain } from "../index-chain/index-chain.ts";
+import { IndexChain, type Commit } from "../index-chain/index-chain.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch } from "../record/batch.ts";
+import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
-import type { ScheduledTask } from "../runtime/clock.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Admission } from "./admission.ts";
-import { buildLink, packLinks, type PackedBatch, type PackedLink, type PackedRun } from "./link-packer.ts";
+import type { PreparedFlight } from "./flight.ts";
+import { FlushPipeline, type FlushPipelineOptions, type FlushSettings } from "./flush-pipeline.ts";
 import type { ObjectCache } from "./object-cache.ts";
-import { Gathering, type AppendTarget, type Waiter } from "./pending.ts";
+import type { AppendTarget, Waiter } from "./pending.ts";
+import type { SparseIndexes } from "./sparse-indexes.ts";
 
-export interface ShardSettings {
-  readonly lingerMs: number;
-  readonly flushBytesMax: number;
+export interface ShardSettings extends FlushSettings {
   readonly pendingBytesMax: number;
-  readonly batchBytesMax: number;
-  /** Of an index file: one part. */
-  readonly linkBytesMax: number;
 }
 
 export interface ShardOptions {
@@ -38,6 +35,8 @@ export interface ShardOptions {
   readonly settings: ShardSettings;
   readonly admission: Admission;
   readonly cache: ObjectCache;
+  readonly sparseIndexes: SparseIndexes;
+  readonly openWriter: FlushPipelineOptions["openWriter"];
 }
 
 export interface ShardMetrics {
@@ -58,16 +57,9 @@ const RECORD_OVERHEAD_BYTES = 32;
 export class Shard {
   readonly #options: ShardOptions;
   readonly #chain: IndexChain;
-  #gathering = new Gathering();
-  #inFlight: Gathering | undefined;
-  #linger: ScheduledTask | undefined;
-  #due = false;
-  #running = false;
-  #loop: Promise<void> | undefined;
-  #acquiring: Promise<void> | undefined;
+  readonly #pipeline: FlushPipeline;
   #folded = false;
   #closed = false;
-  #flushes = 0;
   #committedLinks = 0;
   #appendedRecords = 0;
   #appendedBytes = 0;
@@ -83,6 +75,16 @@ export class Shard {
       clock: options.runtime.clock,
       random: options.runtime.random,
     });
+    const { shard, runtime, writerId, settings, openWriter } = options;
+    this.#pipeline = new FlushPipeline({
+      shard,
+      chain: this.#chain,
+      runtime,
+      writerId,
+      settings,
+      openWriter,
+      onCommit: (commit, flights) => this.#committed(commit, flights),
+    });
   }
 
   get id(): ShardId {
@@ -95,12 +97,12 @@ export class Shard {
 
   /** Counts the flushes begun: appends made under the same number ride together. */
   get flushNumber(): number {
-    return this.#flushes;
+    return this.#pipeline.flushes;
   }
 
   metrics(): ShardMetrics {
     return {
-      flushes: this.#flushes,
+      flushes: this.#pipeline.flushes,
       committedLinks: this.#committedLinks,
       appendedRecords: this.#appendedRecords,
       appendedBytes: this.#appendedBytes,
@@ -138,20 +140,28 @@ export class Shard {
           reject(error);
         },
       };
+      let body = input;
+      let waits = true;
       admission.enter(
         bytes,
         () => {
+          waits = false;
           try {
             // It may have waited for room: the shard can be closed by now, and what it would enter never flushed.
             if (this.#closed) throw new ClosedError(`shard ${this.id}`);
-            this.#enqueue(target, input, encodedRecords, waiter);
+            this.#enqueue(target, body, encodedRecords, waiter);
           } catch (error) {
             waiter.reject(asTierlogError(error));
           }
         },
-        reject,
+        (error) => {
+          waits = false;
+          reject(error);
+        },
         signal,
       );
+      // The caller may reuse array and buffers as soon as it has its promise.
+      if (waits && !(input instanceof Uint8Array)) body = copyRecords(input);
     });
   }
 
@@ -161,40 +171,21 @@ export class Shard {
     encodedRecords: number,
     waiter: Waiter,
   ): void {
-    const { settings, runtime } = this.#options;
-    const partition = this.#gathering.partition(target, settings.batchBytesMax);
-    if (input instanceof Uint8Array) {
-      partition.appendEncoded(input, encodedRecords, waiter);
-      this.#appendedRecords += encodedRecords;
-    } else {
-      partition.appendRecords(input, runtime.clock.now(), waiter);
-      this.#appendedRecords += input.length;
-    }
+    if (input instanceof Uint8Array) this.#pipeline.addEncoded(target, input, encodedRecords, waiter);
+    else this.#pipeline.addRecords(target, input, waiter);
+    this.#appendedRecords += input instanceof Uint8Array ? encodedRecords : input.length;
     this.#appendedBytes += waiter.bytes;
-    this.#gathering.add(waiter.bytes);
-    // The fence travels while the flush gathers.
-    if (!this.#chain.isOwner && this.#inFlight === undefined) {
-      this.#acquire().catch((error: unknown) => this.#failGathering(asTierlogError(error).withEffect("none")));
-    }
-    if (this.#gathering.bytes >= settings.flushBytesMax) this.#wake();
-    else this.#linger ??= runtime.clock.schedule(settings.lingerMs, () => this.#wake());
   }
 
   /** Sends everything pending now and waits for it; rejects with the error that its appends got. */
-  async flush(): Promise<void> {
-    const running = this.#inFlight?.done;
-    const next = this.#gathering;
-    if (!next.isEmpty) {
-      this.#wake();
-      await next.done;
-    }
-    await running;
+  flush(): Promise<void> {
+    return this.#pipeline.flush();
   }
 
   /** Takes the shard over now, without an append. */
   acquire(): Promise<void> {
     if (this.#closed) return Promise.reject(new ClosedError(`shard ${this.id}`));
-    return this.#acquire();
+    return this.#pipeline.acquire();
   }
 
   /** Refuses new appends, sends what is pending, gives the shard up. Safe to repeat. Rejects when something pending failed. */
@@ -204,19 +195,16 @@ export class Shard {
     try {
       await this.flush();
     } finally {
-      this.#linger?.cancel();
-      await this.#loop;
+      await this.#pipeline.settled();
       await this.#release();
       for (const listener of this.#listeners) listener();
     }
   }
 
-  /** The view to read from, up to date: an owner's own, or folded on to the end of the chain. */
+  /** The view to read from, up to date: an owner's own (which may lag by seconds behind a successor), or folded on to the end of the chain. */
   async refresh(): Promise<ShardState> {
-    if (!this.#chain.isOwner) {
-      await this.#chain.refresh();
-      this.#folded = true;
-    }
+    await this.#chain.refresh();
+    this.#folded = true;
     return this.#chain.state;
   }
 
@@ -235,8 +223,7 @@ export class Shard {
     const extents = this.#chain.state.extents(id);
     const start = extents?.startOffset ?? (0 as Offset);
     const uploaded = extents?.nextOffset ?? (0 as Offset);
-    const key = partitionKey(id);
-    const pending = this.#gathering.pendingRecords(key) + (this.#inFlight?.pendingRecords(key) ?? 0);
+    const pending = this.#pipeline.pendingRecords(partitionKey(id));
     return { start, uploaded, durable: uploaded, end: (uploaded + pending) as Offset };
   }
 
@@ -246,103 +233,17 @@ export class Shard {
     return () => this.#listeners.delete(listener);
   }
 
-  #acquire(): Promise<void> {
-    if (this.#chain.isOwner) return Promise.resolve();
-    this.#acquiring ??= this.#takeOver().finally(() => {
-      this.#acquiring = undefined;
-    });
-    return this.#acquiring;
-  }
-
-  async #takeOver(): Promise<void> {
-    const epoch = await this.#chain.takeOver();
-    this.#options.runtime.logger.info("took the shard over", { shard: this.id, epoch });
-  }
-
-  #wake(): void {
-    this.#due = true;
-    if (this.#running) return;
-    this.#running = true;
-    this.#loop = this.#run();
-  }
-
-  /** One flush at a time; the next one gathers meanwhile. */
-  async #run(): Promise<void> {
-    while (this.#due && !this.#gathering.isEmpty) {
-      this.#due = false;
-      this.#linger?.cancel();
-      this.#linger = undefined;
-      const flush = this.#gathering;
-      this.#gathering = new Gathering();
-      this.#inFlight = flush;
-      const error = await this.#send(flush);
-      this.#inFlight = undefined;
-      flush.finish(error);
-    }
-    // In the same turn as the check above: a wake between the two would be lost.
-    this.#due = false;
-    this.#running = false;
-  }
-
-  /** Commits a flush link by link and settles every append in it. Returns the error that stopped it, if any. */
-  async #send(flush: Gathering): Promise<Error | undefined> {
-    this.#flushes++;
-    const unsent = new Set([...flush.partitions()].flatMap((partition) => partition.batches));
-    try {
-      await this.#acquire();
-      const links = packLinks(
-        await seal(flush),
-        this.#options.settings.linkBytesMax,
-        Buffer.byteLength(this.#options.writerId),
-      );
-      for (const link of links) {
-        try {
-          await this.#commit(link);
-        } catch (error) {
-          const reason = asTierlogError(error);
-          for (const { batches } of link) {
-            for (const { pending } of batches) {
-              pending.failed(reason, reason.withEffect("unknown"));
-              unsent.delete(pending);
-            }
-          }
-          throw reason;
-        }
-        for (const { batches } of link) for (const { pending } of batches) unsent.delete(pending);
-      }
-      return undefined;
-    } catch (error) {
-      const reason = asTierlogError(error);
-      const none = reason.withEffect("none");
-      const partly = reason.withEffect("unknown");
-      for (const batch of unsent) batch.failed(none, partly);
-      this.#failGathering(none);
-      return reason;
-    }
-  }
-
-  /**
-   * What gathered behind a failed flush fails with it: its producers would else wait a whole deadline each, and records that
-   * were appended after a lost one must not be acknowledged before the producer knows of the loss.
-   */
-  #failGathering(none: Error): void {
-    const behind = this.#gathering;
-    if (behind.isEmpty) return;
-    this.#linger?.cancel();
-    this.#linger = undefined;
-    this.#gathering = new Gathering();
-    for (const partition of behind.partitions()) for (const batch of partition.batches) batch.failed(none, none);
-    behind.finish(none);
-  }
-
-  async #commit(link: PackedLink): Promise<void> {
-    const state = this.#chain.state;
-    const { entries, payload, batches } = buildLink(link, state, state.epoch);
-    const commit = await this.#chain.commit(entries, payload);
+  #committed(commit: Commit, flights: readonly PreparedFlight[]): void {
+    const { cache, sparseIndexes } = this.#options;
     this.#committedLinks++;
     this.#storedBytes += commit.bytes.length;
-    this.#options.cache.keepTail(commit.key, commit.bytes);
-    for (const { pending, baseOffset } of batches) pending.committed(baseOffset, commit.link.epoch);
+    cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes }]);
+    for (const { object, chunks, extents } of flights) {
+      if (object === undefined) continue;
+      this.#storedBytes += object.sizeBytes;
+      cache.keepTail(object.key, chunks);
+      sparseIndexes.keep(object.key, extents);
+    }
     for (const listener of this.#listeners) listener();
   }
 
@@ -355,19 +256,6 @@ export class Shard {
       this.#options.runtime.logger.warn("the shard was not released", { shard: this.id, error: String(error) });
     }
   }
-}
-
-/** All batches of a flush, sealed; those compressed off the loop run side by side. */
-function seal(flush: Gathering): Promise<readonly PackedRun[]> {
-  return Promise.all(
-    [...flush.partitions()].map(async ({ target, batches }): Promise<PackedRun> => {
-      const sealing = batches.map(async (pending): Promise<PackedBatch> => ({
-        pending,
-        sealed: await pending.seal(target.compression),
-      }));
-      return { target, batches: await Promise.all(sealing) };
-    }),
-  );
 }
 
 function recordsBytes(records: readonly LogRecord[]): number {

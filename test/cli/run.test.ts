@@ -6,6 +6,7 @@ import { COMMANDS } from "../../src/cli/commands/commands.ts";
 import { Interruption } from "../../src/cli/interruption.ts";
 import { BrokenPipe, Output, OutputError } from "../../src/cli/output.ts";
 import { run } from "../../src/cli/run.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 
 class Capture extends Writable {
@@ -53,6 +54,20 @@ describe("help", () => {
       expect(asked.stdout).toContain(`--${flag}`);
     }
   });
+
+  test.each([[["topics", "--help"]], [["help", "topics"]], [["topics", "-h"]]])(
+    "%j lists the commands of the group",
+    async (argv) => {
+      const { exitCode, stdout } = await cli(argv);
+      expect(exitCode).toBe(0);
+      expect(
+        stdout
+          .split("\n")
+          .slice(1, -1)
+          .map((line) => line.trim().split("  ")[0]),
+      ).toEqual(["tierlog topics create", "tierlog topics list", "tierlog topics describe", "tierlog topics delete"]);
+    },
+  );
 
   test("--version", async () => {
     expect(await cli(["--version"])).toEqual({ exitCode: 0, stdout: "1.2.3\n", stderr: "" });
@@ -126,7 +141,7 @@ test("config check: values, sources, no secrets", async () => {
 describe("output", () => {
   function output(stdout: Writable, json = false, terminal = false): { output: Output; stderr: Capture } {
     const stderr = new Capture();
-    return { output: new Output({ stdout, stderr, json, terminal }), stderr };
+    return { output: new Output({ stdout, stderr, json, terminal, clock: systemClock }), stderr };
   }
 
   test("a reader that went away is a broken pipe, another failure is not", async () => {
@@ -145,6 +160,7 @@ describe("output", () => {
     expect(quiet.stderr.text).toBe("");
     const shown = output(new Capture(), false, true);
     shown.output.progress("1 %");
+    shown.output.progress("too soon to be read");
     shown.output.message("done");
     expect(shown.stderr.text).toBe("\r\u001B[2K1 %\r\u001B[2Kdone\n");
     const json = output(new Capture(), true, true);

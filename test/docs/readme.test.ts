@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 
 import { expect, test } from "vitest";
 
+import { COMMANDS } from "../../src/cli/commands/commands.ts";
 import { CONFIG_KEYS } from "../../src/config/keys.ts";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
@@ -42,4 +43,14 @@ test("every config key that README.md names exists, with the default it says", (
       expect([key?.path, key?.type.parseText(said)]).toEqual([key?.path, key?.type.parseText(shown ?? "")]);
     }
   }
+});
+
+test("README.md lists every command, and none that is not there", () => {
+  const listed = table("The command line").flatMap(([cell]) => {
+    const [first = "", ...others] = terms(cell).map((term) => term.replace(/^tierlog /, ""));
+    // "`tierlog topics create`, `list`": the second belongs to the first's group.
+    const group = first.split(" ")[0] ?? "";
+    return [first.replace(/ [A-Z]+$/, ""), ...others.map((name) => `${group} ${name}`)];
+  });
+  expect(new Set(listed)).toEqual(new Set(COMMANDS.map(({ name }) => name)));
 });

@@ -1,7 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import type { Seq, ShardId } from "../../src/domain.ts";
+import type { PartitionApi } from "../../src/engine/api.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import { ConfigError } from "../../src/errors.ts";
+import { ConfigError, ObjectStoreError } from "../../src/errors.ts";
+import { indexKey } from "../../src/object-store/object-names.ts";
+import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
 import { Cluster, collect, readAll, testConfig, values } from "../support/engine.ts";
 
 let cluster: Cluster;
@@ -156,6 +161,25 @@ describe("append and read", () => {
     damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1;
     await expect(to.append({ encodedBatch: damaged })).rejects.toMatchObject({ code: "TIERLOG_INVALID_ARGUMENT" });
   });
+
+  test("one encoded batch may be appended to several partitions, and twice to one, in the same flush", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 2 });
+    const topic = await engine.topic("events");
+    const [first, second] = [topic.partition(0), topic.partition(1)];
+    await first.append(values("a"));
+    await second.append(values("p", "q"));
+    const encodedBatch = Uint8Array.from((await first.read({ from: 0 })).batches[0] ?? []);
+    const sent = Uint8Array.from(encodedBatch);
+    await Promise.all([
+      first.append({ encodedBatch }),
+      second.append({ encodedBatch }),
+      first.append({ encodedBatch }),
+    ]);
+    expect(await readAll(first)).toEqual(["a", "a", "a"]);
+    expect(await readAll(second)).toEqual(["p", "q", "a"]);
+    expect(encodedBatch).toEqual(sent);
+  });
 });
 
 describe("restart from the store alone", () => {
@@ -262,6 +286,23 @@ describe("many partitions, one flush", () => {
     }
   });
 
+  test("readers of many partitions share their looks at the end of the chain, and each sees what was there when it asked", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 200 });
+    const writer = (await engine.topic("events")).partition(0);
+    const reader = await cluster.open(testConfig(), { readOnly: true });
+    const topic = await reader.topic("events");
+    const before = reader.metrics().store.get.requests;
+    await Promise.all(Array.from({ length: 200 }, (_, i) => topic.partition(i).watermarks()));
+    expect(reader.metrics().store.get.requests - before).toBeLessThanOrEqual(2);
+    for (let i = 1; i <= 5; i++) {
+      const early = topic.partition(1).watermarks();
+      await writer.append(values("a"));
+      await expect(topic.partition(0).watermarks()).resolves.toMatchObject({ uploaded: i });
+      await early;
+    }
+  });
+
   test("partitions are spread over shards, and the catalog's assignment wins over config", async () => {
     const engine = await cluster.open(testConfig({ shards: 4 }));
     const { shards } = await engine.createTopic("events", { partitions: 8 });
@@ -348,6 +389,68 @@ describe("watermarks, follow and flush", () => {
   });
 });
 
+describe("a follower in a process that lost the shard and does not append any more", () => {
+  let now: number;
+  let engine: Engine;
+  let partition: PartitionApi;
+
+  beforeEach(async () => {
+    now = 0;
+    const clock = { ...systemClock, monotonic: () => now };
+    engine = await cluster.open(testConfig(), { runtime: { clock } });
+    await engine.createTopic("events", { partitions: 1 });
+    partition = (await engine.topic("events")).partition(0);
+    await partition.append(values("a"));
+  });
+
+  test("reads on in its successor's links", async () => {
+    const successor = (await (await cluster.open()).topic("events")).partition(0);
+    await successor.append(values("b"));
+    expect(await readAll(partition)).toEqual(["a"]);
+    now += 6000;
+    const stop = new AbortController();
+    const seen: string[] = [];
+    for await (const record of partition.records({ from: 0, follow: true, signal: stop.signal })) {
+      seen.push(Buffer.from(record.value ?? []).toString());
+      if (seen.length === 2) await successor.append(values("c"));
+      if (seen.length === 3) break;
+    }
+    expect(seen).toEqual(["a", "b", "c"]);
+    await expect(partition.append(values("d"))).rejects.toMatchObject({ code: "TIERLOG_FENCED", effect: "none" });
+    expect(await readAll(successor)).toEqual(["a", "b", "c"]);
+  });
+
+  test("one that still owns it looks once in five seconds, and its commits count as looks", async () => {
+    now += 6000;
+    const requests = (): number => engine.metrics().store.get.requests;
+    const before = requests();
+    for (let i = 0; i < 10; i++) await partition.watermarks();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(requests() - before).toBe(1);
+    now += 4000;
+    await partition.append(values("b"));
+    now += 4000;
+    await partition.watermarks();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(requests() - before).toBe(1);
+    await expect(partition.append(values("c"))).resolves.toMatchObject({ epoch: 1, firstOffset: 2 });
+  });
+
+  test("a successor whose next link is damaged ends our turn all the same", async () => {
+    const other = await cluster.open();
+    const successor = (await other.topic("events")).partition(0);
+    await successor.append(values("b"));
+    const key = indexKey(0 as ShardId, 3 as Seq);
+    const body = Uint8Array.from((await cluster.store.get(key))?.body ?? []);
+    body[100] = (body[100] ?? 0) ^ 1;
+    await cluster.store.put(key, body, { condition: { kind: "none" } });
+    now += 6000;
+    await partition.watermarks();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await expect(partition.append(values("c"))).rejects.toMatchObject({ code: "TIERLOG_FENCED", effect: "none" });
+  });
+});
+
 describe("back-pressure", () => {
   test("appends wait at flush.max_pending and fail with OverloadedError past flush.max_wait; nothing of them is stored", async () => {
     const engine = await cluster.open(
@@ -378,6 +481,38 @@ describe("back-pressure", () => {
     const texts = Array.from({ length: 50 }, (_, i) => `${i}:${"x".repeat(i % 3 === 0 ? 3000 : 100)}`);
     await Promise.all(texts.map((text) => partition.append(values(text))));
     expect(await readAll(partition)).toEqual(texts);
+  });
+
+  test("array and buffers may be reused while the append waits for room", async () => {
+    const engine = await cluster.open(testConfig({ flush: { maxBytes: 4000, maxPendingBytes: 4000 } }));
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const first = partition.append(values("x".repeat(3950)));
+    const value = Buffer.from("value");
+    const records = [
+      { key: Buffer.from("key"), value, headers: [{ key: "h", value }], timestampMs: 7 },
+      { value: null },
+      { key: null, value },
+    ];
+    const waiting = partition.append(records);
+    const emptied = values("d", "e");
+    const waitingToo = partition.append(emptied);
+    value.fill("!");
+    records.length = 1;
+    emptied.length = 0;
+    await Promise.all([first, waiting, waitingToo]);
+    const stored = await collect(partition.records({ from: 1 }));
+    expect(stored.map((record) => record.value && Buffer.from(record.value).toString())).toEqual([
+      "value",
+      null,
+      "value",
+      "d",
+      "e",
+    ]);
+    expect(Buffer.from(stored[0]?.key ?? []).toString()).toBe("key");
+    expect(Buffer.from(stored[0]?.headers[0]?.value ?? []).toString()).toBe("value");
+    expect(stored[0]?.timestampMs).toBe(7);
+    expect(stored[2]?.key).toBeNull();
   });
 
   test("a signal takes a waiting append out of the queue", async () => {
@@ -417,6 +552,20 @@ describe("bad input", () => {
     expect(await partition.watermarks()).toMatchObject({ end: 0 });
     await partition.append([good]);
     expect(await readAll(partition)).toEqual(["good"]);
+  });
+
+  test("what is no array of records is refused, and a bad record keeps the good ones of other partitions out", async () => {
+    const engine = await cluster.open();
+    await engine.createTopic("events", { partitions: 3 });
+    const topic = await engine.topic("events");
+    const keyed = Array.from({ length: 20 }, (_, i) => ({ key: Buffer.from(`k${i}`), value: Buffer.from("v") }));
+    for (const bad of [null, undefined, 1, "x", {}, [], [null], [1], [...keyed, null], [...keyed, { value: 1 }]]) {
+      const refused = { code: "TIERLOG_INVALID_ARGUMENT", effect: "none" };
+      await expect(topic.append(bad as never)).rejects.toMatchObject(refused);
+      await expect(topic.partition(0).append(bad as never)).rejects.toMatchObject(refused);
+    }
+    await expect(topic.append([...keyed, { value: 1 as never }])).rejects.toThrow("records[20].value");
+    for (const i of [0, 1, 2]) expect(await topic.partition(i).watermarks()).toMatchObject({ end: 0 });
   });
 
   test.each(["", "../x", "a/b", "a\0b", "CON", "x".repeat(250), ".", "..", "naïve", "😀", "-dash"])(
@@ -509,6 +658,113 @@ describe("the catalog", () => {
     expect(await readAll(fresh)).toEqual([]);
     await expect(fresh.append(values("new"))).resolves.toMatchObject({ firstOffset: 0 });
     await expect(a.deleteTopic("nope")).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND" });
+  });
+
+  describe("a catalog that nobody has looked at for long", () => {
+    let now: number;
+    let engine: Engine;
+    let partition: PartitionApi;
+    /** The next listing waits for it. */
+    let gate: Promise<void> | undefined;
+    let listingFails: boolean;
+    const warnings: string[] = [];
+
+    beforeEach(async () => {
+      now = 0;
+      gate = undefined;
+      listingFails = false;
+      warnings.length = 0;
+      const store: ObjectStore = {
+        ...cluster.store,
+        async *list(prefix, options) {
+          const held = gate;
+          gate = undefined;
+          await held;
+          if (listingFails)
+            throw new ObjectStoreError("injected", { operation: "list", key: prefix, retryable: false });
+          yield* cluster.store.list(prefix, options);
+        },
+      };
+      engine = await cluster.open(testConfig(), {
+        objectStore: store,
+        runtime: {
+          clock: { ...systemClock, now: () => now, monotonic: () => now },
+          logger: { info: () => undefined, warn: (message) => warnings.push(message) },
+        },
+      });
+      await engine.createTopic("events", { partitions: 1 });
+      partition = (await engine.topic("events")).partition(0);
+      await partition.append(values("0"));
+    });
+
+    test("appends that wait for the look are not overtaken by one that finds it fresh, and buffers may be reused", async () => {
+      now += 11_000;
+      gate = new Promise((resolve) => setTimeout(resolve, 100));
+      const value = Buffer.from("1");
+      const first = partition.append([{ value }]);
+      value.fill("!");
+      // Looks at the catalog too, and is answered sooner.
+      await engine.createTopic("more", { partitions: 1 });
+      const second = partition.append(values("2"));
+      await Promise.all([first, second]);
+      expect(await readAll(partition)).toEqual(["0", "1", "2"]);
+    });
+
+    test("a producer that appends in every turn keeps its order", async () => {
+      now += 11_000;
+      const appends = [];
+      for (let i = 1; i <= 100; i++) {
+        appends.push(partition.append(values(String(i))));
+        await Promise.resolve();
+      }
+      await Promise.all(appends);
+      expect(await readAll(partition)).toEqual(Array.from({ length: 101 }, (_, i) => String(i)));
+    });
+
+    test("a look that fails in the background is reported once, not once per append", async () => {
+      now += 6000;
+      gate = new Promise((resolve) => setTimeout(resolve, 100));
+      listingFails = true;
+      const appends = Array.from({ length: 100 }, () => partition.append(values("x")));
+      await Promise.all(appends);
+      await new Promise((resolve) => setTimeout(resolve, 120));
+      expect(warnings).toEqual(["the catalog could not be read"]);
+    });
+
+    test("a look that fails refuses those that wait for it, and no later ones", async () => {
+      now += 11_000;
+      listingFails = true;
+      const refused = [partition.append(values("x")), partition.append(values("y"))];
+      for (const append of refused) {
+        await expect(append).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", effect: "none" });
+      }
+      listingFails = false;
+      await partition.append(values("1"));
+      expect(await readAll(partition)).toEqual(["0", "1"]);
+    });
+  });
+
+  test("a change that was stored, but could not be looked at afterwards, fails with effect unknown", async () => {
+    let stored = false;
+    const store: ObjectStore = {
+      ...cluster.store,
+      put: async (key, body, options) => {
+        const outcome = await cluster.store.put(key, body, options);
+        if (key.startsWith("catalog/")) stored = true;
+        return outcome;
+      },
+      async *list(prefix, options) {
+        if (stored) throw new ObjectStoreError("injected", { operation: "list", key: prefix, retryable: false });
+        yield* cluster.store.list(prefix, options);
+      },
+    };
+    const engine = await cluster.open(testConfig(), { objectStore: store });
+    await expect(engine.createTopic("events", { partitions: 1 })).rejects.toMatchObject({
+      code: "TIERLOG_OBJECT_STORE",
+      effect: "unknown",
+    });
+    const other = await cluster.open();
+    expect(await other.listTopics()).toHaveLength(1);
   });
 
   test("20 engines create topics at once: all are there, one of each name", async () => {

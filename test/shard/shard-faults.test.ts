@@ -141,6 +141,38 @@ describe("a flush of several links that stops half way", () => {
   });
 });
 
+describe("an append cut in two by links", () => {
+  test("the first link is unknown, the second never sent: effect unknown for the whole append", async () => {
+    await open({ multipartPartSizeBytes: 8192 });
+    await partition.append(values("start"));
+    faulty.fate = () => "lost-after";
+    faulty.readsFail = true;
+    // Four batches, two to a link.
+    const cut = partition.append(values(...Array.from({ length: 4 }, () => "y".repeat(3500))));
+    const behind = partition.append(values("z".repeat(3500)));
+    await expect(cut).rejects.toMatchObject({ effect: "unknown" });
+    await expect(behind).rejects.toMatchObject({ effect: "none" });
+    faulty.fate = () => "pass";
+    faulty.readsFail = false;
+    expect((await stored()).map((text) => text[0])).toEqual(["s", "y", "y"]);
+  });
+});
+
+describe("an append to a topic over several shards", () => {
+  test.each([
+    ["one shard stored its part: unknown", "pass", "unknown"],
+    ["every shard refused: none", "forbidden", "none"],
+  ] as const)("%s", async (_, other, effect) => {
+    engine = await cluster.open({ ...config(), shards: 2 });
+    const { shards } = await engine.createTopic("events", { partitions: 2 });
+    const topic = await engine.topic("events");
+    await Promise.all([0, 1].map((i) => topic.partition(i).append(values("a"))));
+    faulty.fate = (key) => (key.startsWith(`index/000${shards[0]}/`) ? "forbidden" : other);
+    const records = Array.from({ length: 20 }, (_, i) => ({ key: Buffer.from(`k${i}`), value: Buffer.from("v") }));
+    await expect(topic.append(records)).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", status: 403, effect });
+  });
+});
+
 describe("losing the shard", () => {
   test("everything that waits fails with FencedError, effect none, and nothing of it is stored", async () => {
     await open();

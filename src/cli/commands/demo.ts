@@ -86,7 +86,7 @@ export const demo: Command = {
 };
 
 /** What came back is not what was acknowledged. */
-export class DemoMismatchError extends TierlogError {
+class DemoMismatchError extends TierlogError {
   readonly kind = "data";
   readonly code = "TIERLOG_DEMO_MISMATCH";
 

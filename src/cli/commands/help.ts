@@ -8,10 +8,9 @@ const WIDTH = 100;
 
 /** The page of `tierlog --help`. */
 export function overviewHelp(commands: readonly Command[]): string {
-  const rows = commands.map((command) => [`  tierlog ${command.name}`, command.summary]);
   return `tierlog: partitioned append-only logs whose durable home is an object store
 
-${formatTable(["Commands", ""], rows)}
+${list(commands)}
 
 First steps, in an empty directory:
   tierlog demo
@@ -25,6 +24,11 @@ file config.toml in the package explains every setting, and tierlog config check
 Exit codes: 0 done; 64 wrong arguments; 65 bad data; 66 not found; 70 a bug; 75 try again later; 77 fenced by another writer;
 78 wrong configuration; 130, 143 interrupted. With TIERLOG_DEBUG=1 errors come with their stack.
 `;
+}
+
+/** The page of the first word of several commands, as in `tierlog topics --help`. */
+export function groupHelp(commands: readonly Command[]): string {
+  return `${list(commands)}\n`;
 }
 
 export function commandHelp(command: Command): string {
@@ -54,6 +58,11 @@ export function unknownCommand(words: readonly string[], commands: readonly Comm
   const found = nearest(first, [...new Set(names.flatMap((name) => [name, name.split(" ")[0] ?? name]))]);
   const hint = found === undefined ? "" : `did you mean tierlog ${found}? `;
   return new InvalidArgumentError(first, undefined, `unknown command; ${hint}See tierlog --help`);
+}
+
+function list(commands: readonly Command[]): string {
+  const rows = commands.map((command) => [`  tierlog ${command.name}`, command.summary]);
+  return formatTable(["Commands", ""], rows);
 }
 
 function flagLines(flag: FlagSpec): string[] {

@@ -14,6 +14,8 @@ import { formatCount } from "../numbers.ts";
 
 const BATCH_LINES = 500;
 const APPENDS_IN_FLIGHT = 256;
+/** Input that is late by less is still flowing: with a shorter linger, appends would be cut at the chunks of a pipe. */
+const PAUSE_MS_MIN = 20;
 
 export const produce: Command = {
   name: "produce",
@@ -62,7 +64,7 @@ export const produce: Command = {
         ended: AbortSignal.any([context.interruption.signal, context.output.stdoutGone]),
         batchLines,
         batchBytesMax: config.batch.maxBytes,
-        pauseMs: config.flush.lingerMs,
+        pauseMs: Math.max(config.flush.lingerMs, PAUSE_MS_MIN),
       });
       const window = new AppendWindow({
         maxBytes: config.flush.maxPendingBytes / 2,

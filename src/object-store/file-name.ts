@@ -8,7 +8,8 @@
  *   one. Directories escape theirs; a file without a dot gets `.~` behind it.
  * - File systems that ignore case must not confuse `Key` and `key`: a segment with capitals ends with `~` and a bit mask in hex,
  *   one bit for each letter, 1 for a capital.
- * - Longer than a file name may be: in pieces, each but the last a directory that ends with `+`. (Capitals are then escaped.)
+ * - Longer than a file name may be: in pieces, each but the last a directory that ends with `+`, each but the first beginning
+ *   with one (a piece could be `..` else). Capitals are then escaped.
  */
 
 const PIECE_CHARS = 200;
@@ -28,9 +29,18 @@ export function pathOfPrefix(prefix: string): string[] {
     .flatMap((segment) => pieces(nameOf(segment, "directory")));
 }
 
-/** Does the rest of a longer name follow inside this directory? */
-export function isContinued(name: string): boolean {
-  return name.endsWith("+");
+/**
+ * The part of a longer name that one path segment holds; undefined for a name that cannot stand there. `first`: it does not lie
+ * in the directory of an earlier piece.
+ */
+export function readPiece(
+  name: string,
+  first: boolean,
+): { readonly text: string; readonly continued: boolean } | undefined {
+  if (!first && !name.startsWith("+")) return undefined;
+  const text = first ? name : name.slice(1);
+  const continued = text.endsWith("+");
+  return { text: continued ? text.slice(0, -1) : text, continued };
 }
 
 /** The segment that `name` (its pieces joined) stands for; undefined for a name that no key has: a stray file is no object. */
@@ -87,10 +97,12 @@ function capitalMask(segment: string): string {
 }
 
 function pieces(name: string): string[] {
+  if (name.length <= PIECE_CHARS) return [name];
   const found: string[] = [];
-  let rest = name;
-  // One character of room for the "+".
-  for (; rest.length > PIECE_CHARS; rest = rest.slice(PIECE_CHARS - 1))
-    found.push(`${rest.slice(0, PIECE_CHARS - 1)}+`);
-  return [...found, rest];
+  // Two characters of room for the marks.
+  const chars = PIECE_CHARS - 2;
+  for (let at = 0; at < name.length; at += chars) {
+    found.push((at === 0 ? "" : "+") + name.slice(at, at + chars) + (at + chars < name.length ? "+" : ""));
+  }
+  return found;
 }

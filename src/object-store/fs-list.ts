@@ -1,6 +1,6 @@
 import type { ObjectKey } from "../domain.ts";
 import { joinPath, type FileSystem } from "../runtime/file-system.ts";
-import { isContinued, pathOfPrefix, segmentOfName } from "./file-name.ts";
+import { pathOfPrefix, readPiece, segmentOfName } from "./file-name.ts";
 import { compareKeys } from "./object-key.ts";
 
 interface Found {
@@ -45,13 +45,15 @@ export async function* listTree(
     const found: Entry[] = [];
     for (const { name, kind } of await fileSystem.list(path)) {
       const entryPath = joinPath(path, name);
-      if (kind === "directory" && isContinued(name)) {
-        found.push(...(await read(entryPath, parentKey, pieces + name.slice(0, -1))));
+      const piece = readPiece(name, pieces === "");
+      // A link, a socket, or a name that we would not write: not ours, no object.
+      if (piece === undefined || kind === "other") continue;
+      if (piece.continued) {
+        if (kind === "directory") found.push(...(await read(entryPath, parentKey, pieces + piece.text)));
         continue;
       }
-      // A link, a socket, or a name that we would not write: not ours, no object.
-      const segment = kind === "other" ? undefined : segmentOfName(pieces + name, kind);
-      if (segment === undefined || kind === "other") continue;
+      const segment = segmentOfName(pieces + piece.text, kind);
+      if (segment === undefined) continue;
       found.push({ key: parentKey + segment + (kind === "directory" ? "/" : ""), path: entryPath, kind });
     }
     return found;

@@ -101,6 +101,11 @@ export class RetriedCall {
       // Only the signal ends a wait early.
       throw this.#aborted();
     }
+    this.checkDeadline(error);
+  }
+
+  /** Throws what the caller gets if the time is over; for a next attempt that follows without a `pause`. */
+  checkDeadline(error: unknown): void {
     if (this.#remainingMs() <= 0) throw this.failure(error);
   }
 

@@ -41,6 +41,7 @@ export function settling(inner: ObjectStore, settings: RetrySettings): ObjectSto
         await call.pause(sent.error);
         continue;
       }
+      call.checkDeadline(sent.error);
       const found = await readBack(call, key, body, identity);
       if (found.kind === "ours") {
         settings.logger?.info("a put without a clear answer was found stored", { key, attempts: call.attempts });
@@ -61,6 +62,7 @@ export function settling(inner: ObjectStore, settings: RetrySettings): ObjectSto
         await call.pause(sent.error);
         continue;
       }
+      call.checkDeadline(sent.error);
       const found = await readBack(call, key, body, { start: 0, end: body.length });
       if (found.kind === "ours") return { kind: "written", etag: found.etag };
       if (sent.kind === "condition-failed") return { kind: "condition-failed" };
@@ -205,7 +207,7 @@ function checkIdentity(identity: Identity | undefined, body: Uint8Array): Identi
 
 function notThere(key: ObjectKey): ObjectStoreError {
   return new ObjectStoreError(
-    `put ${key}: the store says that an object of this name exists, but does not have it`,
+    `put ${key}: HTTP 412, but the object that should be in the way was not found`,
     { operation: "put", key, status: 412, retryable: true },
     { effect: "unknown" },
   );

@@ -1,0 +1,91 @@
+import type { ObjectKey } from "../domain.ts";
+import { InvariantError, ObjectStoreError, isTierlogError } from "../errors.ts";
+import { checkParts, totalBytes } from "./multipart.ts";
+import type { CompleteOutcome, MultipartUpload, ObjectStore, UploadedPart } from "./object-store.ts";
+import { RetriedCall, isRetryable, retried, type RetrySettings } from "./retry.ts";
+
+/**
+ * An upload whose calls are retried and settled.
+ *
+ * - putPart, listParts and abort are repeated like reads: twice is as good as once.
+ * - `complete` answers "completed" after a clean 200, or after an object of the right size was found under the key (the name is
+ *   unique, and every part was acknowledged). While nothing is found there, the same parts are named again. An upload that is
+ *   gone without its object is an error, not retryable: only a new upload, from the source, makes the object. It, too, carries
+ *   effect "none" only if no attempt was left in doubt. Never "gone".
+ */
+export function settlingUpload(inner: ObjectStore, upload: MultipartUpload, settings: RetrySettings): MultipartUpload {
+  const { key } = upload;
+
+  async function complete(parts: readonly UploadedPart[], signal: AbortSignal | undefined): Promise<CompleteOutcome> {
+    checkParts(parts);
+    const call = new RetriedCall(settings, "completeMultipart", key, signal);
+    for (;;) {
+      const sent = await send(call, parts);
+      if (sent.kind === "completed") return sent;
+      if (sent.kind === "not-sent") {
+        await call.pause(sent.error);
+        continue;
+      }
+      call.checkDeadline(sent.error);
+      const found = await retried(call, (attempt) => inner.head(key, { signal: attempt }));
+      if (found?.sizeBytes === totalBytes(parts)) {
+        settings.logger?.info("an upload completed without a clear answer was found stored", {
+          key,
+          attempts: call.attempts,
+        });
+        return { kind: "completed" };
+      }
+      if (found !== undefined) throw call.failure(nameTaken(key, found.sizeBytes, totalBytes(parts)));
+      if (sent.kind === "gone") throw call.failure(sent.error);
+      await call.pause(sent.error);
+    }
+  }
+
+  /** One attempt. Throws what ends the call. "not-sent": nothing can have come of this attempt. */
+  async function send(
+    call: RetriedCall,
+    parts: readonly UploadedPart[],
+  ): Promise<
+    { readonly kind: "completed" } | { readonly kind: "gone" | "not-sent" | "unknown"; readonly error: unknown }
+  > {
+    try {
+      const outcome = await call.attempt((signal) => upload.complete(parts, { signal }));
+      return outcome.kind === "completed" ? outcome : { kind: "gone", error: goneUnmade(key, upload.uploadId) };
+    } catch (error) {
+      const sent = !isTierlogError(error) || error.effect === "unknown";
+      if (sent) call.effect = "unknown";
+      if (!isRetryable(error)) throw call.failure(error);
+      return { kind: sent ? "unknown" : "not-sent", error };
+    }
+  }
+
+  return {
+    key,
+    uploadId: upload.uploadId,
+    putPart: (partNumber, body, options) =>
+      retried(new RetriedCall(settings, "uploadPart", key, options?.signal), (signal) =>
+        upload.putPart(partNumber, body, { signal }),
+      ),
+    listParts: (options) =>
+      retried(new RetriedCall(settings, "listParts", key, options?.signal), (signal) =>
+        upload.listParts({ ...options, signal }),
+      ),
+    complete: (parts, options) => complete(parts, options?.signal),
+    abort: (options) =>
+      retried(new RetriedCall(settings, "abortMultipart", key, options?.signal), (signal) => upload.abort({ signal })),
+  };
+}
+
+function goneUnmade(key: ObjectKey, uploadId: string): ObjectStoreError {
+  return new ObjectStoreError(
+    `completeMultipart ${key}: the store does not know upload ${uploadId} any more (a lifecycle rule may have ended it), ` +
+      "and there is no object: upload again from the source",
+    { operation: "completeMultipart", key, status: 404, retryable: false },
+  );
+}
+
+function nameTaken(key: ObjectKey, foundBytes: number, expectedBytes: number): InvariantError {
+  return new InvariantError(
+    `completeMultipart ${key}: an object of ${foundBytes} bytes lies where ours of ${expectedBytes} bytes belongs: the name was used twice`,
+  );
+}

@@ -66,7 +66,7 @@ export class BufferedMultipartWriter implements AsyncDisposable {
   #filling: PartBuffer | undefined;
   #filledBytes = 0;
   #copiedInTurn = 0;
-  #upload: Promise<MultipartUpload> | undefined;
+  #upload: MultipartUpload | undefined;
   #partsSent = 0;
   readonly #uploaded: UploadedPart[] = [];
   /** Buffers taken from the pool and not yet given back. */
@@ -233,12 +233,13 @@ export class BufferedMultipartWriter implements AsyncDisposable {
     this.#filledBytes = 0;
     this.#partsSent += 1;
     const partNumber = this.#partsSent;
-    this.#upload ??= this.#tracked(this.#store.createMultipart(this.#key, { signal: this.#cancel.signal }));
-    const opened = this.#upload;
+    // Neither can reject: what goes wrong fails the writer.
+    if (partNumber === 1) void this.#tracked(this.#open());
     const sent = this.#slots.run(async () => {
       try {
-        const upload = await opened;
-        if (this.#failure !== undefined) return;
+        while (this.#upload === undefined) await this.#change();
+        this.#checkFailure();
+        const upload = this.#upload;
         this.#uploaded.push(await upload.putPart(partNumber, body, { signal: this.#cancel.signal }));
       } catch (error) {
         this.#fail(error);
@@ -247,8 +248,16 @@ export class BufferedMultipartWriter implements AsyncDisposable {
         this.#giveBack(buffer);
       }
     });
-    // It cannot reject; what goes wrong fails the writer.
     void this.#tracked(sent);
+  }
+
+  /** Not cancelled by a failure: an upload whose name got lost could not be aborted. */
+  async #open(): Promise<void> {
+    try {
+      this.#upload = await this.#store.createMultipart(this.#key);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /**
@@ -274,7 +283,7 @@ export class BufferedMultipartWriter implements AsyncDisposable {
   async #completeUpload(): Promise<void> {
     if (this.#filledBytes > 0) this.#sendPart();
     while (this.#uploaded.length < this.#partsSent) await this.#change();
-    const upload = await this.#upload;
+    const upload = this.#upload;
     if (upload === undefined) throw new InvariantError(`${this.#key}: parts were sent without an upload`);
     await this.#tracked(this.#complete(upload));
   }
@@ -316,7 +325,7 @@ export class BufferedMultipartWriter implements AsyncDisposable {
     do {
       await new Promise<void>((resolve) => this.#waiters.push(resolve));
     } while (this.#underWay > 0 || this.#buffersHeld > 0);
-    const upload = await this.#upload?.catch(() => undefined);
+    const upload = this.#upload;
     if (upload === undefined || this.#completion === "made") return;
     const { uploadId } = upload;
     if (this.#completion === "in-doubt") {

@@ -76,21 +76,20 @@ export function createFsMultipart(host: FsUploadHost, key: ObjectKey, uploadId: 
       checkPartNumber(partNumber);
       enter("uploadPart", options?.signal);
       if (state === "gone") throw uploadGone(key);
+      let path: string | undefined;
       try {
-        const path = await host.temporaryPath();
+        path = await host.temporaryPath();
         await fileSystem.writeNew(path, body, { durable: false });
         const { identity } = await fileSystem.stat(path);
         // Aborted, or completed without this part, in the meantime.
-        if (isGone()) {
-          await discard(path);
-          throw uploadGone(key);
-        }
+        if (isGone()) throw uploadGone(key);
         const replaced = parts.get(partNumber);
         const part = { partNumber, path, sizeBytes: body.length, etag: identity as ETag };
         parts.set(partNumber, part);
         if (replaced !== undefined) await discard(replaced.path);
         return { partNumber, etag: part.etag, sizeBytes: part.sizeBytes };
       } catch (error) {
+        if (path !== undefined) await discard(path);
         throw failure("uploadPart", error);
       }
     },

@@ -82,8 +82,12 @@ export async function createS3Multipart(
           abortSignal: signal,
         }),
       );
-      // The answer's ETag is not looked at: some servers leave it out.
-      if (outcome.kind === "ok") return { kind: "completed" };
+      if (outcome.kind === "ok") {
+        // Some servers leave the ETag out. Without any field it is no answer to this request: a proxy's page, say.
+        const { Bucket, Key, ETag, Location } = outcome.value;
+        if ((Bucket ?? Key ?? ETag ?? Location) === undefined) throw odd(what, "the answer could not be read", true);
+        return { kind: "completed" };
+      }
       if (outcome.kind === "no-such-upload") return { kind: "gone" };
       throw odd(what, `the store answered a completion with "${outcome.kind}"`, false);
     },

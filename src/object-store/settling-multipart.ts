@@ -9,9 +9,9 @@ import { RetriedCall, isRetryable, retried, type RetrySettings } from "./retry.t
  *
  * - putPart, listParts and abort are repeated like reads: twice is as good as once.
  * - `complete` answers "completed" after a clean 200, or after an object of the right size was found under the key (the name is
- *   unique, and every part was acknowledged). While nothing is found there, the same parts are named again. An upload that is
- *   gone without its object is an error, not retryable: only a new upload, from the source, makes the object. It, too, carries
- *   effect "none" only if no attempt was left in doubt. Never "gone".
+ *   unique, and every part was acknowledged). While nothing is found there and the upload exists, the same parts are named again.
+ *   An upload that is gone without its object is an error, not retryable: only a new upload, from the source, makes the object.
+ *   As with a put, effect "none" says that no attempt was left in doubt. Never "gone".
  */
 export function settlingUpload(inner: ObjectStore, upload: MultipartUpload, settings: RetrySettings): MultipartUpload {
   const { key } = upload;
@@ -27,17 +27,33 @@ export function settlingUpload(inner: ObjectStore, upload: MultipartUpload, sett
         continue;
       }
       call.checkDeadline(sent.error);
-      const found = await retried(call, (attempt) => inner.head(key, { signal: attempt }));
-      if (found?.sizeBytes === totalBytes(parts)) {
-        settings.logger?.info("an upload completed without a clear answer was found stored", {
-          key,
-          attempts: call.attempts,
-        });
-        return { kind: "completed" };
-      }
-      if (found !== undefined) throw call.failure(nameTaken(key, found.sizeBytes, totalBytes(parts)));
+      if (await isThere(call, totalBytes(parts))) return { kind: "completed" };
       if (sent.kind === "gone") throw call.failure(sent.error);
+      if (await isGone(call)) {
+        // Looked at again: the object may have come, and the upload gone, between the two looks.
+        if (await isThere(call, totalBytes(parts))) return { kind: "completed" };
+        throw call.failure(goneUnmade(key, upload.uploadId));
+      }
       await call.pause(sent.error);
+    }
+  }
+
+  async function isThere(call: RetriedCall, sizeBytes: number): Promise<boolean> {
+    const found = await retried(call, (signal) => inner.head(key, { signal }));
+    if (found === undefined) return false;
+    if (found.sizeBytes !== sizeBytes) throw call.failure(nameTaken(key, found.sizeBytes, sizeBytes));
+    const { attempts } = call;
+    settings.logger?.info("an upload completed without a clear answer was found stored", { key, attempts });
+    return true;
+  }
+
+  /** Ceph answers 500, for ever, to the completion of an upload that is gone; only a look at its parts tells. */
+  async function isGone(call: RetriedCall): Promise<boolean> {
+    try {
+      return (await call.attempt((signal) => upload.listParts({ signal }))) === undefined;
+    } catch {
+      // Not known, so not gone: it costs one more completion, while a store that lists no parts can still make the object.
+      return false;
     }
   }
 

@@ -1,8 +1,8 @@
 import type { ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, InvariantError, isTierlogError } from "../errors.ts";
-import { sleep, type Clock } from "../runtime/clock.ts";
 import { silentLogger, type Logger } from "../runtime/logger.ts";
 import { Semaphore } from "../runtime/mutex.ts";
+import { nextTurn } from "../runtime/turn.ts";
 import { PARTS_MAX, PART_BYTES_MIN } from "./multipart.ts";
 import type { MultipartUpload, ObjectStore, UploadedPart } from "./object-store.ts";
 import type { PartBuffer, PartBufferPool } from "./part-buffer-pool.ts";
@@ -19,7 +19,6 @@ export interface MultipartWriterOptions {
   readonly pool: PartBufferPool;
   /** Requests for parts under way at a time. */
   readonly partsInFlight: number;
-  readonly clock: Clock;
   readonly logger?: Logger;
   /** Fails the writer. */
   readonly signal?: AbortSignal;
@@ -52,7 +51,6 @@ export class BufferedMultipartWriter implements AsyncDisposable {
   readonly #pool: PartBufferPool;
   readonly #partsInFlight: number;
   readonly #partsMax: number;
-  readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #callerSignal: AbortSignal | undefined;
   /** Ends everything under way when the writer fails. */
@@ -94,7 +92,6 @@ export class BufferedMultipartWriter implements AsyncDisposable {
     this.#pool = pool;
     this.#partsInFlight = partsInFlight;
     this.#partsMax = partsMax;
-    this.#clock = options.clock;
     this.#logger = options.logger ?? silentLogger;
     this.#slots = new Semaphore(partsInFlight);
     this.#callerSignal = options.signal;
@@ -183,7 +180,10 @@ export class BufferedMultipartWriter implements AsyncDisposable {
       // The first part waits for the first byte behind it: it may be the whole object, which then needs no upload.
       if (this.#filledBytes === partSizeBytes) this.#sendPart();
       if (this.#filling === undefined) await this.#takeBuffer();
-      if (this.#copiedInTurn === COPY_BYTES_PER_TURN) await this.#nextTurn();
+      if (this.#copiedInTurn === COPY_BYTES_PER_TURN) {
+        await nextTurn();
+        this.#copiedInTurn = 0;
+      }
       // An `await` is a moment in which the writer may fail, and drop the buffer that was filling.
       this.#checkFailure();
       const filling = this.#filling;
@@ -217,11 +217,6 @@ export class BufferedMultipartWriter implements AsyncDisposable {
     }
     if (this.#failure === undefined) this.#filling = buffer;
     else this.#giveBack(buffer);
-  }
-
-  async #nextTurn(): Promise<void> {
-    await sleep(this.#clock, 0);
-    this.#copiedInTurn = 0;
   }
 
   /** Hands the filling buffer to a request for one part; it goes out as soon as a slot is free. */

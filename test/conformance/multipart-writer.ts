@@ -40,13 +40,7 @@ export function describeMultipartWriter(name: string, makeStore: () => Promise<S
     ): Promise<{ readonly sizeBytes: number; readonly parts: number }> {
       const pool = new PartBufferPool({ partSizeBytes, buffersMax: PARTS_IN_FLIGHT + 1 });
       const store = settling(meter.store, { clock: systemClock, random: seededRandom(1), deadlineMs: 60_000 });
-      await using writer = new BufferedMultipartWriter({
-        store,
-        key: KEY,
-        pool,
-        partsInFlight: PARTS_IN_FLIGHT,
-        clock: systemClock,
-      });
+      await using writer = new BufferedMultipartWriter({ store, key: KEY, pool, partsInFlight: PARTS_IN_FLIGHT });
       for (const chunk of chunks) {
         const written = writer.write(chunk);
         expect(writer.bufferedBytes).toBeLessThanOrEqual((PARTS_IN_FLIGHT + 1) * partSizeBytes);
@@ -118,7 +112,7 @@ export function describeMultipartWriter(name: string, makeStore: () => Promise<S
     test("abandoned in the middle: no object, and the upload is aborted", async () => {
       const pool = new PartBufferPool({ partSizeBytes: 5 * MIB, buffersMax: PARTS_IN_FLIGHT + 1 });
       const store = settling(meter.store, { clock: systemClock, random: seededRandom(1), deadlineMs: 60_000 });
-      const options = { store, key: KEY, pool, partsInFlight: PARTS_IN_FLIGHT, clock: systemClock };
+      const options = { store, key: KEY, pool, partsInFlight: PARTS_IN_FLIGHT };
       const writer = new BufferedMultipartWriter(options);
       await writer.write(filled(17 * MIB, 1));
       await writer.abandon();

@@ -10,6 +10,7 @@ import { pathOfKey } from "./file-name.ts";
 import { DurableDirectories } from "./fs-directories.ts";
 import { fsError } from "./fs-error.ts";
 import { listTree } from "./fs-list.ts";
+import { createFsMultipart } from "./fs-multipart.ts";
 import { KeyMutex } from "./key-mutex.ts";
 import { checkKey } from "./object-key.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, PutOptions, PutOutcome } from "./object-store.ts";
@@ -32,7 +33,7 @@ const overwriting = new KeyMutex();
  *
  * A put writes and fsyncs a temporary file, gives it its name with `link` ("if-absent": exactly one of several processes gets
  * it) or `rename`, and fsyncs the directory. A crash leaves the old object, or the new one, never half of one; at most a
- * temporary stays behind, which no call sees and `sweepTemporaries` removes.
+ * temporary stays behind, which no call sees and `sweepTemporaries` removes. So it is with an upload in parts (fs-multipart.ts).
  *
  * "if-match" holds among the stores of one process only. Its ETag is inode, size and mtime: two contents of one size written
  * within one tick of the file system's clock (up to 4 ms) can share it once the inode was used again. So not for leases.
@@ -60,12 +61,26 @@ export function createFsStore(options: FsStoreOptions): ObjectStore {
     }
   }
 
+  /** A path that no file has yet, in a directory that exists. */
+  async function temporaryPath(): Promise<string> {
+    const directory = await directories.ensure([TEMPORARY]);
+    return joinPath(directory, Buffer.from(random.bytes(16)).toString("hex"));
+  }
+
   /** Path of a new file that holds `body`, fsynced. Rejects with Node's errors and leaves nothing behind. */
   async function writeTemporary(body: Uint8Array): Promise<string> {
-    const directory = await directories.ensure([TEMPORARY]);
-    const path = joinPath(directory, Buffer.from(random.bytes(16)).toString("hex"));
+    const path = await temporaryPath();
     await fileSystem.writeNew(path, body);
     return path;
+  }
+
+  /** Gives a temporary file the name of an object; in doubt until the directory, which this resolves to, is synced. */
+  async function nameTemporary(temporary: string, key: ObjectKey): Promise<string> {
+    const segments = pathOfKey(key);
+    const directory = await directories.ensure(segments.slice(0, -1));
+    const path = joinPath(root, ...segments);
+    await overwriting.run(path, () => fileSystem.rename(temporary, path));
+    return directory;
   }
 
   async function put(key: ObjectKey, body: Uint8Array, { condition }: PutOptions): Promise<PutOutcome> {
@@ -145,6 +160,13 @@ export function createFsStore(options: FsStoreOptions): ObjectStore {
       checkCondition(options.condition);
       enter("put", options.signal);
       return put(key, body, options);
+    },
+
+    async createMultipart(key, options) {
+      checkKey(key);
+      enter("createMultipart", options?.signal);
+      const uploadId = Buffer.from(random.bytes(16)).toString("hex");
+      return createFsMultipart({ fileSystem, directories, enter, temporaryPath, nameTemporary }, key, uploadId);
     },
 
     async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {

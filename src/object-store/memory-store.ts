@@ -2,6 +2,7 @@ import type { ETag, ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError } from "../errors.ts";
 import { checkRange, resolveRange } from "./byte-range.ts";
 import { checkCondition } from "./etag.ts";
+import { MemoryUploads } from "./memory-multipart.ts";
 import { checkKey, compareKeys } from "./object-key.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, PutCondition } from "./object-store.ts";
 
@@ -21,6 +22,7 @@ export class MemoryBucket {
   /** Undefined after a key came or went: sorted again by the next listing, not by every put. */
   #sorted: readonly ObjectKey[] | undefined;
   #generation = 0;
+  readonly uploads = new MemoryUploads();
 
   read(key: ObjectKey): Stored | undefined {
     return this.#objects.get(key);
@@ -96,6 +98,12 @@ export function createMemoryStore(bucket: MemoryBucket = new MemoryBucket()): Ob
       if (!holds(options.condition, bucket.read(key))) return { kind: "condition-failed" };
       // `Buffer.slice` would share the memory; this copies whatever kind of view `body` is.
       return { kind: "written", etag: bucket.write(key, new Uint8Array(body)) };
+    },
+
+    async createMultipart(key, options) {
+      checkKey(key);
+      enter("createMultipart", options?.signal);
+      return bucket.uploads.start(key, enter, (bytes) => bucket.write(key, bytes));
     },
 
     async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {

@@ -1,5 +1,5 @@
 import type { Clock } from "../runtime/clock.ts";
-import type { ListOptions, ObjectInfo, ObjectStore } from "./object-store.ts";
+import type { ListOptions, MultipartUpload, ObjectInfo, ObjectStore } from "./object-store.ts";
 
 /** Counts of the requests that reached the store, each attempt on its own. */
 export interface StoreMetrics {
@@ -10,6 +10,7 @@ export interface StoreMetrics {
   readonly abortMultipart: OperationMetrics;
   readonly get: OperationMetrics;
   readonly head: OperationMetrics;
+  /** Of keys, and of the parts of an upload. */
   readonly list: OperationMetrics;
   readonly delete: OperationMetrics;
 }
@@ -84,6 +85,27 @@ export function metered(inner: ObjectStore, clock: Clock): MeteredStore {
     }
   }
 
+  function counted(upload: MultipartUpload): MultipartUpload {
+    return {
+      key: upload.key,
+      uploadId: upload.uploadId,
+      putPart(partNumber, body, options) {
+        meters.uploadPart.requests += 1;
+        meters.uploadPart.bytes += body.length;
+        return timed(meters.uploadPart, () => upload.putPart(partNumber, body, options));
+      },
+      listParts: (options) => timed(meters.list, () => upload.listParts(countRequests(meters.list, options))),
+      complete(parts, options) {
+        meters.completeMultipart.requests += 1;
+        return timed(meters.completeMultipart, () => upload.complete(parts, options));
+      },
+      abort(options) {
+        meters.abortMultipart.requests += 1;
+        return timed(meters.abortMultipart, () => upload.abort(options));
+      },
+    };
+  }
+
   const store: ObjectStore = {
     async get(key, options) {
       meters.get.requests += 1;
@@ -99,6 +121,10 @@ export function metered(inner: ObjectStore, clock: Clock): MeteredStore {
       meters.put.requests += 1;
       meters.put.bytes += body.length;
       return timed(meters.put, () => inner.put(key, body, options));
+    },
+    async createMultipart(key, options) {
+      meters.createMultipart.requests += 1;
+      return counted(await timed(meters.createMultipart, () => inner.createMultipart(key, options)));
     },
     list,
     delete: (keys, options) => timed(meters.delete, () => inner.delete(keys, countRequests(meters.delete, options))),

@@ -54,12 +54,53 @@ export interface ObjectInfo {
   readonly etag: ETag;
 }
 
+/** A part as the store acknowledged it. */
+export interface UploadedPart {
+  /** 1 … 10,000; the order of the parts within the object. */
+  readonly partNumber: number;
+  readonly etag: ETag;
+  readonly sizeBytes: number;
+}
+
+/**
+ * "gone": the store knows no such upload. It was completed or aborted before, by us or by a lifecycle rule; the key tells which.
+ * The settling wrapper asks it, and answers "completed" only.
+ */
+export type CompleteOutcome = { readonly kind: "completed" } | { readonly kind: "gone" };
+
+/**
+ * An object under way in parts. Nothing is visible under `key` before `complete`. An upload that is neither completed nor aborted
+ * keeps its bytes in the store. It does not outlive its handle: there is no way to go on with one after a crash.
+ */
+export interface MultipartUpload {
+  readonly key: ObjectKey;
+  readonly uploadId: string;
+  /**
+   * Stores one part; in any order, in parallel. The same number again replaces. Every part but the last (by number) needs at
+   * least 5 MiB, which is looked at by `complete`; all but the last should be of one size, because some stores insist. The store
+   * reads `body` until the promise settles: the caller must not change it before. An upload that is gone is an `ObjectStoreError`.
+   */
+  putPart(partNumber: number, body: Uint8Array, options?: CallOptions): Promise<UploadedPart>;
+  /** What the store holds, by ascending number; undefined when the upload is gone. */
+  listParts(options?: PagedOptions): Promise<readonly UploadedPart[] | undefined>;
+  /**
+   * Makes the object: visible, whole and durable once it resolves to "completed". Replaces what is under the key. There is no
+   * condition, because not every store minds one here: the key must be a name that nobody else uses.
+   *
+   * REQUIRES: `parts` is every part uploaded, as acknowledged, by ascending number, and none is still under way. A store that
+   * misses one, or meets one below 5 MiB before the last, throws an `ObjectStoreError` and makes nothing.
+   */
+  complete(parts: readonly UploadedPart[], options?: CallOptions): Promise<CompleteOutcome>;
+  /** Drops upload and parts. Safe to repeat; after a `complete` it does nothing. A part still under way may stay behind. */
+  abort(options?: CallOptions): Promise<void>;
+}
+
 /**
  * What the engine needs of an object store. A store makes ONE attempt per call and reports what happened; retries, deadlines
  * and the settling of lost answers are the work of the settling wrapper.
  *
- * Errors: `ObjectStoreError`, with `retryable`, and with effect "unknown" on a put that may have been stored; `AbortedError`
- * when `signal` fired (a put then may have been stored as well: effect "unknown").
+ * Errors: `ObjectStoreError`, with `retryable`, and with effect "unknown" on a put (or the completion of an upload) that may have
+ * been stored; `AbortedError` when `signal` fired (it then may have been stored as well: effect "unknown").
  *
  * Keys: 1 … 1024 bytes of UTF-8 (an S3 store's own prefix counts); `..` and `//` are legal, characters that XML 1.0 cannot
  * carry are not (see object-key.ts); else `InvalidArgumentError`.
@@ -74,6 +115,8 @@ export interface ObjectStore {
    * must not change it before.
    */
   put(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome>;
+  /** Starts an upload in parts. One whose answer is lost stays behind, empty, until a lifecycle rule or a sweep takes it. */
+  createMultipart(key: ObjectKey, options?: CallOptions): Promise<MultipartUpload>;
   /** Every key that starts with `prefix`, in ascending order of UTF-8 bytes, fetched page by page as the caller goes on. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
   /** Keys that do not exist count as deleted. */

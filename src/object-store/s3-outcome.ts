@@ -1,7 +1,17 @@
 import { ObjectStoreError, type Effect } from "../errors.ts";
 import type { PutCondition } from "./object-store.ts";
 
-export type S3Operation = "get" | "head" | "put" | "list" | "delete";
+export type S3Operation = "get" | "head" | "put" | "list" | "delete" | UploadOperation | "createMultipart";
+
+/** Requests that name an upload. */
+type UploadOperation = "uploadPart" | "listParts" | "completeMultipart" | "abortMultipart";
+
+const UPLOAD_OPERATIONS: ReadonlySet<S3Operation> = new Set<UploadOperation>([
+  "uploadPart",
+  "listParts",
+  "completeMultipart",
+  "abortMultipart",
+]);
 
 export interface S3Request {
   readonly operation: S3Operation;
@@ -13,6 +23,7 @@ export interface S3Request {
 /** What a failed request means. "absent" is what the answer says about the key, nothing about the bucket. */
 export type S3Outcome =
   | { readonly kind: "absent" }
+  | { readonly kind: "no-such-upload" }
   | { readonly kind: "condition-failed" }
   | { readonly kind: "range-not-satisfiable" }
   | { readonly kind: "error"; readonly error: ObjectStoreError };
@@ -48,6 +59,9 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   },
   MethodNotAllowed: { ...REFUSED, advice: "this store does not allow this kind of request" },
   EntityTooLarge: { ...REFUSED, advice: "the object is larger than the store takes in one request" },
+  EntityTooSmall: { ...REFUSED, advice: "a part that is not the last has less than 5 MiB" },
+  InvalidPart: { ...REFUSED, advice: "the store does not hold the parts that were named" },
+  InvalidPartOrder: { ...REFUSED, advice: "the parts were not named in ascending order" },
   // The SDK sets its clock by the answer, so the next attempt is signed with the right time.
   RequestTimeTooSkewed: { ...TRY_AGAIN, advice: "the clock of this machine is wrong by minutes: set it" },
   RequestTimeout: { ...IN_DOUBT, advice: "the body did not arrive in time" },
@@ -63,12 +77,16 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
  */
 export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly timeoutMs: number }): S3Outcome {
   const answer = readAnswer(thrown);
-  const write = request.operation === "put";
 
   if (answer.status === undefined) {
     const verdict = cut === undefined ? networkVerdict(thrown) : timeoutVerdict(cut.timeoutMs);
     return failed(request, answer, verdict, networkCode(thrown));
   }
+  // Ceph says NoSuchKey for an upload that was aborted. A 404 without either code is no S3 server's.
+  if (UPLOAD_OPERATIONS.has(request.operation) && (answer.code === "NoSuchUpload" || answer.code === "NoSuchKey")) {
+    return { kind: "no-such-upload" };
+  }
+  const write = request.operation === "put";
   if (answer.status === 412 && write) return { kind: "condition-failed" };
   // AWS answers 404 where others say 412: the object that the ETag belongs to is gone.
   if (answer.code === "NoSuchKey" && request.condition === "if-match") return { kind: "condition-failed" };
@@ -77,6 +95,11 @@ export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly 
   if (answer.status === 404 && request.operation === "head") return { kind: "absent" };
   if (answer.status === 416) return { kind: "range-not-satisfiable" };
   return failed(request, answer, BY_CODE[answer.code] ?? statusVerdict(answer.status), answer.code);
+}
+
+/** Does the request make an object visible? Of all others nothing is in doubt: they may be repeated, or have no effect on a key. */
+export function makesObject(operation: S3Operation): boolean {
+  return operation === "put" || operation === "completeMultipart";
 }
 
 /** The verdict on one key of a multi-delete, which is answered inside a 200. */
@@ -139,7 +162,7 @@ function failed(request: S3Request, answer: Answer, verdict: Verdict, code: stri
   const error = new ObjectStoreError(
     `${request.operation} ${request.key}: ${status}${code}${where}${id}: ${verdict.advice}`,
     { operation: request.operation, key: request.key, status: answer.status, retryable: verdict.retryable },
-    { cause: answer.cause, effect: request.operation === "put" ? verdict.effect : "none" },
+    { cause: answer.cause, effect: makesObject(request.operation) ? verdict.effect : "none" },
   );
   return { kind: "error", error };
 }

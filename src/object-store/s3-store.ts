@@ -22,7 +22,8 @@ import { bareETag, checkCondition, quotedETag } from "./etag.ts";
 import { KEY_BYTES_MAX, checkKey, compareKeys } from "./object-key.ts";
 import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
 import { collectBody } from "./s3-body.ts";
-import { deleteError, s3Outcome, type S3Outcome, type S3Request } from "./s3-outcome.ts";
+import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
+import { deleteError, makesObject, s3Outcome, type S3Request } from "./s3-outcome.ts";
 
 export interface S3StoreSettings {
   readonly bucket: string;
@@ -72,7 +73,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     what: S3Request,
     callerSignal: AbortSignal | undefined,
     send: (signal: AbortSignal) => Promise<T>,
-  ): Promise<{ readonly kind: "ok"; readonly value: T } | Exclude<S3Outcome, { readonly kind: "error" }>> {
+  ): Promise<RequestOutcome<T>> {
     if (closed) throw new ClosedError("object store");
     if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
     const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
@@ -87,7 +88,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       if (outcome.kind !== "error") return outcome;
       // An answer that came all the same says more than "aborted".
       if (isAborted(callerSignal) && outcome.error.status === undefined) {
-        const effect = what.operation === "put" ? "unknown" : "none";
+        const effect = makesObject(what.operation) ? "unknown" : "none";
         throw new AbortedError(`${what.operation} ${what.key}`, { cause: callerSignal?.reason, effect });
       }
       throw outcome.error;
@@ -220,6 +221,11 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       throw unreadable(what, `the store answered a put with "${outcome.kind}"`);
     },
 
+    async createMultipart(key, options) {
+      checkKey(key, keyBytesMax);
+      return createS3Multipart({ client, bucket, keyPrefix, request }, key, options);
+    },
+
     list,
 
     async delete(keys, options) {
@@ -345,6 +351,6 @@ function unreadable(what: S3Request, problem: string): ObjectStoreError {
   return new ObjectStoreError(
     `${what.operation} ${what.key}: ${problem}`,
     { operation: what.operation, key: what.key, retryable: false },
-    { effect: what.operation === "put" ? "unknown" : "none" },
+    { effect: makesObject(what.operation) ? "unknown" : "none" },
   );
 }

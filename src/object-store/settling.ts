@@ -2,6 +2,7 @@ import type { ETag, ObjectKey } from "../domain.ts";
 import { InvalidArgumentError, ObjectStoreError, isTierlogError } from "../errors.ts";
 import type { GetOptions, ListOptions, ObjectInfo, ObjectStore, PutOptions, PutOutcome } from "./object-store.ts";
 import { RetriedCall, isRetryable, retried, type RetrySettings } from "./retry.ts";
+import { settlingUpload } from "./settling-multipart.ts";
 
 type Identity = NonNullable<PutOptions["identity"]>;
 
@@ -24,6 +25,8 @@ type ReadBack =
  * - put "if-match" is sent once (again only when it surely was not sent). After a lost answer or a 412 the whole object is
  *   compared: equal → "written"; other bytes → "condition-failed" after a 412, else an error of effect "unknown".
  * - Errors of a put carry effect "none" only if no attempt can have landed.
+ * - createMultipart is repeated too; each attempt whose answer was lost leaves an empty upload behind. What then is done with the
+ *   upload stands in settling-multipart.ts.
  *
  * `deadlineMs` counts per call, for a listing since its last key. A store must let go soon after the signal of an attempt
  * fires; the wrapper waits for it, because it still may read the body.
@@ -156,6 +159,11 @@ export function settling(inner: ObjectStore, settings: RetrySettings): ObjectSto
       const { kind } = options.condition;
       if (kind === "if-absent") return putIfAbsent(key, body, options);
       return kind === "if-match" ? putIfMatch(key, body, options) : putAnyway(key, body, options);
+    },
+    async createMultipart(key, options) {
+      const call = new RetriedCall(settings, "createMultipart", key, options?.signal);
+      const upload = await retried(call, (signal) => inner.createMultipart(key, { signal }));
+      return settlingUpload(inner, upload, settings);
     },
     list,
     async delete(keys, options) {

@@ -14,8 +14,13 @@ export interface FileSystem {
   read(path: string, range?: (sizeBytes: number) => FileRange): Promise<FileContent>;
   /** Size and identity; rejects with ENOENT. */
   stat(path: string): Promise<FileStat>;
-  /** Creates a new file (EEXIST if there is one), writes all of `bytes`, fsyncs, closes. Leaves nothing behind on failure. */
-  writeNew(path: string, bytes: Uint8Array): Promise<void>;
+  /**
+   * Creates a new file (EEXIST if there is one), writes all of `bytes`, fsyncs (unless `durable` is false), closes. Leaves nothing
+   * behind on failure.
+   */
+  writeNew(path: string, bytes: Uint8Array, options?: { readonly durable: boolean }): Promise<void>;
+  /** As `writeNew`, with the bytes of other files, one behind the other. Takes little memory, whatever their size. */
+  concatenate(sources: readonly string[], target: string): Promise<void>;
   /** A second name for the same file; EEXIST if `target` exists: atomic on every POSIX file system. */
   link(source: string, target: string): Promise<void>;
   /** Replaces `target`. */
@@ -87,21 +92,30 @@ export const nodeFileSystem: FileSystem = {
     return { sizeBytes: Number(stat.size), identity: identityOf(stat) };
   },
 
-  async writeNew(path, bytes) {
-    const handle = await fs.open(path, "wx", 0o600);
-    try {
-      // A write may be short without an error when the disk fills; the next one then fails with ENOSPC.
-      for (let written = 0; written < bytes.length;) {
-        const { bytesWritten } = await handle.write(bytes, written, Math.min(bytes.length - written, 256 * 1024));
-        written += bytesWritten;
+  writeNew(path, bytes, options) {
+    return createFile(path, async (handle) => {
+      await writeAll(handle, bytes);
+      if (options?.durable !== false) await handle.sync();
+    });
+  },
+
+  concatenate(sources, target) {
+    return createFile(target, async (handle) => {
+      const buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
+      for (const path of sources) {
+        const source = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+        try {
+          for (;;) {
+            const { bytesRead } = await source.read(buffer, 0, buffer.length);
+            if (bytesRead === 0) break;
+            await writeAll(handle, buffer.subarray(0, bytesRead));
+          }
+        } finally {
+          await source.close();
+        }
       }
       await handle.sync();
-    } catch (error) {
-      await handle.close();
-      await fs.rm(path, { force: true });
-      throw error;
-    }
-    await handle.close();
+    });
   },
 
   link: (source, target) => fs.link(source, target),
@@ -143,6 +157,28 @@ export const nodeFileSystem: FileSystem = {
     }
   },
 };
+
+const COPY_BYTES = 1024 * 1024;
+
+async function createFile(path: string, fill: (handle: fs.FileHandle) => Promise<void>): Promise<void> {
+  const handle = await fs.open(path, "wx", 0o600);
+  try {
+    await fill(handle);
+  } catch (error) {
+    await handle.close();
+    await fs.rm(path, { force: true });
+    throw error;
+  }
+  await handle.close();
+}
+
+async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void> {
+  // A write may be short without an error when the disk fills; the next one then fails with ENOSPC.
+  for (let written = 0; written < bytes.length;) {
+    const { bytesWritten } = await handle.write(bytes, written, Math.min(bytes.length - written, 256 * 1024));
+    written += bytesWritten;
+  }
+}
 
 function identityOf(stat: { ino: bigint; size: bigint; mtimeNs: bigint }): string {
   return `${stat.ino.toString(16)}-${stat.size.toString(16)}-${stat.mtimeNs.toString(16)}`;

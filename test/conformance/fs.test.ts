@@ -6,9 +6,11 @@ import { createFsStore } from "../../src/object-store/fs-store.ts";
 import { KEY_BYTES_MAX } from "../../src/object-store/object-key.ts";
 import { nodeFileSystem } from "../../src/runtime/file-system.ts";
 import { systemRandom } from "../../src/runtime/random.ts";
-import { describeObjectStore } from "./object-store.ts";
+import { describeMultipartWriter } from "./multipart-writer.ts";
+import { describeMultipart } from "./multipart.ts";
+import { describeObjectStore, type StoreUnderTest } from "./object-store.ts";
 
-describeObjectStore("fs", async () => {
+async function makeStore(): Promise<StoreUnderTest> {
   const root = await mkdtemp(join(tmpdir(), "tierlog-fs-store-"));
   const open = (): ReturnType<typeof createFsStore> =>
     createFsStore({ root: join(root, "store"), fileSystem: nodeFileSystem, random: systemRandom });
@@ -18,4 +20,8 @@ describeObjectStore("fs", async () => {
     keyBytesMax: KEY_BYTES_MAX,
     cleanUp: () => rm(root, { recursive: true, force: true }),
   };
-});
+}
+
+describeObjectStore("fs", makeStore);
+describeMultipart("fs", makeStore);
+describeMultipartWriter("fs", makeStore);

@@ -262,6 +262,7 @@ export class SimProcess {
           server.put(key, copy, { condition: options.condition }),
         );
       },
+      createMultipart: () => Promise.reject(new Error("the index chain makes no uploads")),
       list: (prefix: string) => this.#world.server.list(prefix),
       delete: (keys: readonly ObjectKey[], options?: CallOptions): Promise<void> =>
         send("delete", options, (server) => server.delete(keys)),

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import type { ObjectKey } from "../../src/domain.ts";
 import { createFsStore, sweepTemporaries } from "../../src/object-store/fs-store.ts";
-import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import type { MultipartUpload, ObjectStore, UploadedPart } from "../../src/object-store/object-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { nodeFileSystem, type FileSystem } from "../../src/runtime/file-system.ts";
 import { seededRandom, systemRandom } from "../../src/runtime/random.ts";
@@ -43,6 +43,8 @@ beforeEach(async () => {
     read: watched("read", (...args) => nodeFileSystem.read(...args)),
     stat: watched("stat", (...args) => nodeFileSystem.stat(...args)),
     writeNew: watched("writeNew", (...args) => nodeFileSystem.writeNew(...args)),
+    concatenate: (sources, target) =>
+      watched("concatenate", (path: string) => nodeFileSystem.concatenate(sources, path))(target),
     link: watched("link", (...args) => nodeFileSystem.link(...args)),
     rename: watched("rename", (...args) => nodeFileSystem.rename(...args)),
     remove: watched("remove", (...args) => nodeFileSystem.remove(...args)),
@@ -259,6 +261,105 @@ describe("a disk that fails", () => {
       return { ...content, bytes: content.bytes.subarray(0, 3) };
     };
     await expect(store.get(KEY)).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE" });
+  });
+});
+
+describe("uploads in parts", () => {
+  const PART = new Uint8Array(5 * 1024 * 1024).fill(1);
+  const END = Buffer.from("end");
+  const WHOLE = Buffer.concat([PART, END]);
+
+  // Not `toEqual`: that takes seconds for each MiB.
+  const isWhole = async (): Promise<boolean> => Buffer.compare(await readFile(join(root, KEY)), WHOLE) === 0;
+  const uploaded = async (store: ObjectStore): Promise<{ upload: MultipartUpload; parts: UploadedPart[] }> => {
+    const upload = await store.createMultipart(KEY);
+    return { upload, parts: [await upload.putPart(1, PART), await upload.putPart(2, END)] };
+  };
+
+  test("the order that makes one durable: one file synced, named, directory synced; only then the parts go", async () => {
+    const { upload, parts } = await uploaded(open());
+    expect(await temporaries()).toHaveLength(2);
+    calls = [];
+    await upload.complete(parts);
+    const steps = calls.filter(({ call }) => call !== "stat").map(({ call, path }) => `${call} ${path}`);
+    expect(steps.map((step) => step.replace(/[0-9a-f]{32}/, "TEMP"))).toEqual([
+      "concatenate .tmp/TEMP",
+      "makeDirectory index",
+      "syncDirectory ",
+      "makeDirectory index/0000",
+      "syncDirectory index",
+      "rename .tmp/TEMP",
+      "syncDirectory index/0000",
+      "remove .tmp/TEMP",
+      "remove .tmp/TEMP",
+    ]);
+    expect(await isWhole()).toBe(true);
+    expect(await temporaries()).toEqual([]);
+  });
+
+  test("what a crash leaves of one is no object, and is swept", async () => {
+    await uploaded(open());
+    expect(await keys(open())).toEqual([]);
+    expect(await sweepTemporaries({ root, fileSystem })).toBe(2);
+    expect(await temporaries()).toEqual([]);
+  });
+
+  test.each<[Call, "none" | "unknown"]>([
+    ["concatenate", "none"],
+    ["stat", "none"],
+    ["rename", "none"],
+    ["makeDirectory", "none"],
+    ["syncDirectory", "unknown"],
+  ])("EIO at %s: effect %s, nothing half, and the completion can be repeated", async (call, effect) => {
+    const store = open();
+    const { upload, parts } = await uploaded(store);
+    before = (seen, path) => {
+      if (seen === call && (call !== "syncDirectory" || path.endsWith("index/0000"))) throw fail("EIO");
+    };
+    const failed = upload.complete(parts);
+    await expect(failed).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", retryable: true, effect });
+    if (effect === "none") before = () => undefined;
+    const vouched = await store.head(KEY).then(
+      (info) => info !== undefined,
+      () => false,
+    );
+    expect(vouched).toBe(false);
+    before = () => undefined;
+    expect(await temporaries()).toHaveLength(2);
+    expect(await upload.complete(parts)).toEqual({ kind: "completed" });
+    expect(await isWhole()).toBe(true);
+    expect(await temporaries()).toEqual([]);
+  });
+
+  test("EIO at a part: effect none, no file left, and the part can be sent again", async () => {
+    const upload = await open().createMultipart(KEY);
+    for (const call of ["writeNew", "stat"] as const) {
+      before = (seen) => {
+        if (seen === call) throw fail("EIO");
+      };
+      await expect(upload.putPart(1, END)).rejects.toMatchObject({ retryable: true, effect: "none" });
+    }
+    before = () => undefined;
+    expect(await temporaries()).toEqual([]);
+    await upload.complete([await upload.putPart(1, END)]);
+    expect(await readFile(join(root, KEY))).toEqual(END);
+  });
+
+  test("a part that lands behind the abort leaves no file", async () => {
+    const upload = await open().createMultipart(KEY);
+    fileSystem.writeNew = async (...args) => {
+      await nodeFileSystem.writeNew(...args);
+      await upload.abort();
+    };
+    await expect(upload.putPart(1, END)).rejects.toMatchObject({ status: 404, retryable: false });
+    expect(await temporaries()).toEqual([]);
+  });
+
+  test("parts that lost bytes on the disk make no object", async () => {
+    const { upload, parts } = await uploaded(open());
+    for (const name of await temporaries()) await writeFile(join(root, ".tmp", name), "short");
+    await expect(upload.complete(parts)).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", effect: "none" });
+    expect(await keys(open())).toEqual([]);
   });
 });
 

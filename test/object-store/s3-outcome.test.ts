@@ -33,6 +33,10 @@ describe("answers that are no errors", () => {
     [404, "NoSuchKey", request("delete"), "absent"],
     [404, "NotFound", request("head"), "absent"],
     [416, "InvalidRange", request("get"), "range-not-satisfiable"],
+    [404, "NoSuchUpload", request("uploadPart"), "no-such-upload"],
+    [404, "NoSuchUpload", request("completeMultipart"), "no-such-upload"],
+    [404, "NoSuchUpload", request("abortMultipart"), "no-such-upload"],
+    [404, "NoSuchKey", request("listParts"), "no-such-upload"],
   ])("%i %s", (status, name, what, kind) => {
     expect(s3Outcome(answer(status, name), what)).toEqual({ kind });
   });
@@ -91,7 +95,13 @@ describe("errors", () => {
     }
   });
 
-  test("reads have no effect", () => {
+  test("only what makes an object can be in doubt", () => {
+    expect(s3Outcome(answer(500, "InternalError"), request("completeMultipart"))).toMatchObject({
+      error: { effect: "unknown" },
+    });
+    for (const operation of ["createMultipart", "uploadPart", "abortMultipart", "listParts"] as const) {
+      expect(s3Outcome(answer(500, "InternalError"), request(operation))).toMatchObject({ error: { effect: "none" } });
+    }
     expect(s3Outcome(answer(500, "InternalError"), request("get"))).toMatchObject({ error: { effect: "none" } });
   });
 });

@@ -1,5 +1,3 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -9,44 +7,12 @@ import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { collectBody } from "../../src/object-store/s3-body.ts";
 import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
+import { PlayedServer, errorXml, sends } from "../support/played-server.ts";
 
 const KEY = "a/b" as ObjectKey;
 const BODY = Buffer.from("0123456789");
 const TIMEOUT_MS = 300;
 const IF_ABSENT = { condition: { kind: "if-absent" } } as const;
-
-/** A server that plays the handler of the test, and knows its sockets. */
-class PlayedServer {
-  readonly #sockets = new Set<Socket>();
-  readonly #server = createServer((request, response) => {
-    this.requests.push(request);
-    this.answer(request, response);
-  });
-  readonly requests: IncomingMessage[] = [];
-  answer: (request: IncomingMessage, response: ServerResponse) => void = () => undefined;
-  endpoint = "";
-
-  async start(): Promise<void> {
-    this.#server.on("connection", (socket) => {
-      this.#sockets.add(socket);
-      socket.on("close", () => this.#sockets.delete(socket));
-      socket.on("error", () => undefined);
-    });
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    this.endpoint = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async openSockets(): Promise<number> {
-    // The client's FIN or RST takes a moment to arrive.
-    for (let i = 0; i < 50 && this.#sockets.size > 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-    return this.#sockets.size;
-  }
-
-  async stop(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-}
 
 let server: PlayedServer;
 let store: ObjectStore;
@@ -76,18 +42,6 @@ function open(changes: Partial<S3StoreSettings> = {}): ObjectStore {
   };
   return createS3Store({ ...settings, ...changes }, systemRuntime);
 }
-
-const errorXml = (code: string): string =>
-  `<?xml version="1.0"?><Error><Code>${code}</Code><Message>m</Message></Error>`;
-const sends =
-  (status: number, body: string, headers: Record<string, string> = {}) =>
-  (request: IncomingMessage, response: ServerResponse): void => {
-    request.resume();
-    request.on("end", () => {
-      response.writeHead(status, { "content-length": Buffer.byteLength(body), ...headers });
-      response.end(request.method === "HEAD" ? undefined : body);
-    });
-  };
 
 describe("time and broken connections", () => {
   test("a silent server: one request, error at the deadline, no socket left", async () => {

@@ -87,4 +87,21 @@ describe("metered", () => {
     expect(deleted.requests).toBe(1);
     expect(uploadPart.requests).toBe(0);
   });
+
+  test("counts the requests of an upload, and the bytes of its parts even where they fail", async () => {
+    const meter = metered(createMemoryStore(), new VirtualClock());
+    const upload = await meter.store.createMultipart("k" as ObjectKey);
+    const part = await upload.putPart(1, Buffer.from("12345"));
+    await upload.listParts();
+    await upload.complete([part]);
+    expect(await upload.complete([part])).toEqual({ kind: "gone" });
+    await expect(upload.putPart(2, Buffer.from("123"))).rejects.toThrow("upload");
+    await upload.abort();
+    const { createMultipart, uploadPart, completeMultipart, abortMultipart, list } = meter.metrics();
+    expect(createMultipart).toEqual({ requests: 1, errors: 0, bytes: 0, ms: 0 });
+    expect(uploadPart).toEqual({ requests: 2, errors: 1, bytes: 8, ms: 0 });
+    expect(completeMultipart).toEqual({ requests: 2, errors: 0, bytes: 0, ms: 0 });
+    expect(abortMultipart).toEqual({ requests: 1, errors: 0, bytes: 0, ms: 0 });
+    expect(list.requests).toBe(1);
+  });
 });

@@ -1,0 +1,144 @@
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  ListPartsCommand,
+  UploadPartCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+
+import type { ObjectKey } from "../domain.ts";
+import { ObjectStoreError } from "../errors.ts";
+import { bareETag, quotedETag } from "./etag.ts";
+import { checkPartNumber, checkParts, uploadGone } from "./multipart.ts";
+import type { CallOptions, MultipartUpload, PagedOptions, UploadedPart } from "./object-store.ts";
+import type { S3Operation, S3Outcome, S3Request } from "./s3-outcome.ts";
+
+export type RequestOutcome<T> =
+  | { readonly kind: "ok"; readonly value: T }
+  | Exclude<S3Outcome, { readonly kind: "error" }>;
+
+/** What the S3 store lends its uploads: one request, one deadline, one place for errors. */
+interface S3Requests {
+  readonly client: S3Client;
+  readonly bucket: string;
+  readonly keyPrefix: string;
+  readonly request: <T>(
+    what: S3Request,
+    signal: AbortSignal | undefined,
+    send: (signal: AbortSignal) => Promise<T>,
+  ) => Promise<RequestOutcome<T>>;
+}
+
+/** Starts an upload in an S3 bucket: one request per call (`listParts`: one per 1,000 parts). */
+export async function createS3Multipart(
+  requests: S3Requests,
+  key: ObjectKey,
+  options: CallOptions | undefined,
+): Promise<MultipartUpload> {
+  const { client, bucket, request } = requests;
+  const object = { Bucket: bucket, Key: requests.keyPrefix + key };
+  const about = (operation: S3Operation): S3Request => ({ operation, key, bucket });
+
+  const creation = about("createMultipart");
+  const created = await request(creation, options?.signal, (signal) =>
+    client.send(new CreateMultipartUploadCommand(object), { abortSignal: signal }),
+  );
+  const uploadId = created.kind === "ok" ? (created.value.UploadId ?? "") : "";
+  if (uploadId === "") throw odd(creation, "the store started an upload without naming it", false);
+  const upload = { ...object, UploadId: uploadId };
+
+  return {
+    key,
+    uploadId,
+
+    async putPart(partNumber, body, callOptions) {
+      checkPartNumber(partNumber);
+      const what = about("uploadPart");
+      const outcome = await request(what, callOptions?.signal, (signal) =>
+        client.send(
+          new UploadPartCommand({ ...upload, PartNumber: partNumber, Body: body, ContentLength: body.length }),
+          { abortSignal: signal },
+        ),
+      );
+      if (outcome.kind === "no-such-upload") throw uploadGone(key);
+      if (outcome.kind !== "ok") throw odd(what, `the store answered a part with "${outcome.kind}"`, false);
+      const etag = bareETag(outcome.value.ETag);
+      // `complete` names parts by their tags: with a guess it would fail, or take another part. Sent again, it may come with one.
+      if (etag === "") throw odd(what, `the store gave no ETag for part ${partNumber}`, true);
+      return { partNumber, etag, sizeBytes: body.length };
+    },
+
+    async listParts(pagedOptions) {
+      return listParts(requests, about("listParts"), upload, pagedOptions);
+    },
+
+    async complete(parts, callOptions) {
+      checkParts(parts);
+      const what = about("completeMultipart");
+      const named = parts.map(({ partNumber, etag }) => ({ PartNumber: partNumber, ETag: quotedETag(etag) }));
+      const outcome = await request(what, callOptions?.signal, (signal) =>
+        client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: named } }), {
+          abortSignal: signal,
+        }),
+      );
+      if (outcome.kind === "ok") {
+        // Some servers leave the ETag out. Without any field it is no answer to this request: a proxy's page, say.
+        const { Bucket, Key, ETag, Location } = outcome.value;
+        if ((Bucket ?? Key ?? ETag ?? Location) === undefined) throw odd(what, "the answer could not be read", true);
+        return { kind: "completed" };
+      }
+      if (outcome.kind === "no-such-upload") return { kind: "gone" };
+      throw odd(what, `the store answered a completion with "${outcome.kind}"`, false);
+    },
+
+    async abort(callOptions) {
+      const what = about("abortMultipart");
+      const outcome = await request(what, callOptions?.signal, (signal) =>
+        client.send(new AbortMultipartUploadCommand(upload), { abortSignal: signal }),
+      );
+      if (outcome.kind === "ok" || outcome.kind === "no-such-upload") return;
+      throw odd(what, `the store answered an abort with "${outcome.kind}"`, false);
+    },
+  };
+}
+
+async function listParts(
+  { client, request }: S3Requests,
+  what: S3Request,
+  upload: { readonly Bucket: string; readonly Key: string; readonly UploadId: string },
+  options: PagedOptions | undefined,
+): Promise<readonly UploadedPart[] | undefined> {
+  const parts: UploadedPart[] = [];
+  let marker: string | undefined;
+  for (;;) {
+    const input = marker === undefined ? upload : { ...upload, PartNumberMarker: marker };
+    const outcome = await request(what, options?.signal, (signal) => {
+      options?.onRequest?.();
+      return client.send(new ListPartsCommand(input), { abortSignal: signal });
+    });
+    if (outcome.kind === "no-such-upload") return undefined;
+    if (outcome.kind !== "ok") throw odd(what, `the store answered a listing with "${outcome.kind}"`, false);
+    const page = outcome.value;
+    for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
+      if (PartNumber === undefined || Size === undefined || PartNumber <= (parts.at(-1)?.partNumber ?? 0)) {
+        throw odd(what, "the store listed a part without number or size, or out of order", false);
+      }
+      parts.push({ partNumber: PartNumber, etag: bareETag(ETag), sizeBytes: Size });
+    }
+    if (page.IsTruncated !== true) return parts;
+    const next = page.NextPartNumberMarker;
+    if (next === undefined || next === marker)
+      throw odd(what, "the store says that parts follow, but not where", false);
+    marker = next;
+  }
+}
+
+/** An answer that no S3 server should give. */
+function odd(what: S3Request, problem: string, retryable: boolean): ObjectStoreError {
+  return new ObjectStoreError(
+    `${what.operation} ${what.key}: ${problem}`,
+    { operation: what.operation, key: what.key, retryable },
+    { effect: what.operation === "completeMultipart" ? "unknown" : "none" },
+  );
+}

@@ -33,6 +33,8 @@ export interface ObjectConfig {
   readonly prefix: string;
   /** ≥ 5 MiB: the largest index file, and the size of a part. */
   readonly multipartPartSizeBytes: number;
+  /** Parts of one upload under way at a time. */
+  readonly partsInFlight: number;
   readonly ackAfterUpload: boolean;
   readonly credentials: CredentialsConfig | undefined;
   readonly forcePathStyle: boolean;

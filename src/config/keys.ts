@@ -49,6 +49,7 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     }),
     8 * MiB,
   ),
+  key("system.storage.object.parts_in_flight", "storage.object.partsInFlight", integer({ min: 1, max: 64 }), 4),
   key(
     "system.storage.object.ack_after_upload",
     "storage.object.ackAfterUpload",
@@ -77,8 +78,8 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     duration({ min: 0, max: MINUTE, maxWhy: "an append waits at least that long for its ack" }),
     250,
   ),
-  key("system.flush.max_bytes", "flush.maxBytes", size({ min: 64 * KiB, max: GiB }), 8 * MiB),
-  key("system.flush.max_pending", "flush.maxPendingBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
+  key("system.flush.max_bytes", "flush.maxBytes", size({ min: 64 * KiB, max: GiB }), 32 * MiB),
+  key("system.flush.max_pending", "flush.maxPendingBytes", size({ min: 64 * KiB, max: 64 * GiB }), 128 * MiB),
   key("system.flush.max_wait", "flush.maxWaitMs", duration({ min: 0, max: 60 * MINUTE }), 10 * SECOND),
   key("system.batch.max_bytes", "batch.maxBytes", size({ min: KiB, max: 32 * MiB }), MiB),
   key("system.cache.tail_size", "cache.tailSizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 32 * MiB),

@@ -141,6 +141,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         endpoint,
         prefix: text(`${object}.prefix`),
         multipartPartSizeBytes: number(`${object}.multipart_part_size`),
+        partsInFlight: number(`${object}.parts_in_flight`),
         ackAfterUpload: values.get(`${object}.ack_after_upload`) as boolean,
         credentials: credentials(values),
         forcePathStyle: forcePathStyle ?? endpoint !== undefined,

@@ -132,5 +132,7 @@ export interface EngineMetrics {
   /** Bytes of index files and data objects committed. */
   readonly storedBytes: number;
   readonly pendingBytes: number;
+  /** Extents of data objects whose footer could not be used. */
+  readonly footersRebuilt: number;
   readonly cache: { readonly tailHits: number; readonly hits: number; readonly misses: number; readonly bytes: number };
 }

@@ -1,8 +1,10 @@
 import type { Config } from "../config/config.ts";
 import type { ShardId, TopicId } from "../domain.ts";
 import { ConfigError, InvalidArgumentError } from "../errors.ts";
+import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import { metered } from "../object-store/metered.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
 import { settling } from "../object-store/settling.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
 import { writerIdentity } from "../runtime/identity.ts";
@@ -10,6 +12,7 @@ import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
 import { Admission } from "../shard/admission.ts";
 import { ObjectCache } from "../shard/object-cache.ts";
 import { Shard } from "../shard/shard.ts";
+import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { openStore } from "./open-store.ts";
@@ -46,6 +49,8 @@ export class Engine implements EngineApi {
   readonly readOnly: boolean;
   readonly #parts: Parts;
   readonly #cache: ObjectCache;
+  readonly #sparseIndexes: SparseIndexes;
+  readonly #partBuffers: PartBufferPool;
   readonly #admission: Admission;
   readonly #shards = new Map<number, Shard>();
   readonly #context: EngineContext;
@@ -106,6 +111,10 @@ export class Engine implements EngineApi {
     this.storeId = parts.storeId;
     this.readOnly = parts.readOnly;
     this.#cache = new ObjectCache({ store, tailBytes: config.cache.tailSizeBytes, cacheBytes: config.cache.sizeBytes });
+    this.#sparseIndexes = new SparseIndexes({ cache: this.#cache, logger: runtime.logger });
+    const { multipartPartSizeBytes, partsInFlight } = config.storage.object;
+    // One upload may have all its parts on the wire while others fill their next one.
+    this.#partBuffers = new PartBufferPool({ partSizeBytes: multipartPartSizeBytes, buffersMax: 2 * partsInFlight });
     this.#admission = new Admission({
       clock: runtime.clock,
       maxBytes: config.flush.maxPendingBytes,
@@ -114,6 +123,7 @@ export class Engine implements EngineApi {
     this.#context = {
       catalog,
       cache: this.#cache,
+      sparseIndexes: this.#sparseIndexes,
       runtime,
       readOnly: parts.readOnly,
       batchBytesMax: config.batch.maxBytes,
@@ -191,6 +201,7 @@ export class Engine implements EngineApi {
       ...total,
       pendingBytes: this.#admission.pendingBytes,
       cache: this.#cache.metrics(),
+      footersRebuilt: this.#sparseIndexes.rebuilt,
     };
   }
 
@@ -218,6 +229,16 @@ export class Engine implements EngineApi {
       writerId,
       admission: this.#admission,
       cache: this.#cache,
+      sparseIndexes: this.#sparseIndexes,
+      openWriter: (key, signal) =>
+        new BufferedMultipartWriter({
+          store,
+          key,
+          pool: this.#partBuffers,
+          partsInFlight: config.storage.object.partsInFlight,
+          logger: runtime.logger,
+          signal,
+        }),
       settings: {
         lingerMs: config.flush.lingerMs,
         flushBytesMax: config.flush.maxBytes,

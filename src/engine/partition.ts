@@ -8,6 +8,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { ObjectCache } from "../shard/object-cache.ts";
 import { readBatches } from "../shard/partition-reader.ts";
 import type { Shard } from "../shard/shard.ts";
+import type { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type {
   EncodedAppend,
   PartitionApi,
@@ -27,6 +28,7 @@ const FOLLOW_POLL_MS = 250;
 export interface EngineContext {
   readonly catalog: Catalog;
   readonly cache: ObjectCache;
+  readonly sparseIndexes: SparseIndexes;
   readonly runtime: Runtime;
   readonly readOnly: boolean;
   readonly batchBytesMax: number;
@@ -87,7 +89,8 @@ export class Partition implements PartitionApi {
     checkOffset(from);
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 1)
       throw new InvalidArgumentError("maxBytes", maxBytes, "must be an integer ≥ 1");
-    const { batches, nextOffset } = await readBatches(this.#shard, this.#context.cache, this.#id, from, maxBytes);
+    const { cache, sparseIndexes } = this.#context;
+    const { batches, nextOffset } = await readBatches(this.#shard, cache, sparseIndexes, this.#id, from, maxBytes);
     throwIfAborted(options.signal);
     return { batches, nextOffset, watermarks: this.#shard.watermarks(this.#id) };
   }

@@ -3,8 +3,8 @@ import type { TierlogError } from "../errors.ts";
 import { linkOverheadBytes, type DataObjectRef } from "../index-chain/index-file.ts";
 import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import { DataObjectDirectory, type DataExtent } from "../object-store/data-object.ts";
-import { patchBatch } from "../record/batch.ts";
 import type { SealedBatch } from "../record/batch-builder.ts";
+import { patchBatch } from "../record/batch.ts";
 import { nextTurn } from "../runtime/turn.ts";
 import type { Gathering, PendingBatch, AppendTarget } from "./pending.ts";
 

@@ -1,4 +1,4 @@
-import { partitionKey, type ObjectKey, type Offset, type ShardId } from "../domain.ts";
+import type { ObjectKey, Offset, ShardId } from "../domain.ts";
 import { asTierlogError, type TierlogError } from "../errors.ts";
 import type { Commit, IndexChain } from "../index-chain/index-chain.ts";
 import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
@@ -135,7 +135,8 @@ export class FlushPipeline {
     const { chain, settings } = this.#options;
     while (this.#due && !this.#gathering.isEmpty) {
       if (this.#flights.length > 0) {
-        const mayOverlap = chain.isOwner && this.#flights.length < FLIGHTS_MAX && this.#gathering.bytes > settings.linkBytesMax;
+        const mayOverlap =
+          chain.isOwner && this.#flights.length < FLIGHTS_MAX && this.#gathering.bytes > settings.linkBytesMax;
         if (!mayOverlap) return;
       } else if (!chain.isOwner) {
         this.acquire().then(
@@ -214,7 +215,7 @@ export class FlushPipeline {
           commit,
           group.map(({ prepared }) => prepared),
         );
-            this.#commitReady();
+        this.#commitReady();
         this.#pump();
       },
       (error: unknown) => {

@@ -1,9 +1,4 @@
-import {
-  linkOverheadBytes,
-  type DataObjectRef,
-  type LinkEntry,
-  type LinkExtent,
-} from "../index-chain/index-file.ts";
+import { linkOverheadBytes, type DataObjectRef, type LinkEntry, type LinkExtent } from "../index-chain/index-file.ts";
 import type { PreparedFlight } from "./flight.ts";
 
 /** Collects the flushes that one link names: data objects, and batches inline as far as they fit. */

@@ -54,7 +54,8 @@ export class PendingBatch {
   /** Gives the batch its place; returns where the next one goes. */
   assign(baseOffset: Offset): Offset {
     this.#baseOffset = baseOffset;
-    const records = this.#source instanceof Uint8Array ? encodedRecords(this.#source) : (this.builder?.recordCount ?? 0);
+    const records =
+      this.#source instanceof Uint8Array ? encodedRecords(this.#source) : (this.builder?.recordCount ?? 0);
     return (baseOffset + records) as Offset;
   }
 

@@ -102,7 +102,7 @@ export class SparseIndexes {
     const { key } = object;
     const bytes = await this.#cache.read(key, extent.position, extent.position + extent.lengthBytes);
     const blocks: Block[] = [];
-    for (let position = 0; position < bytes.length; ) {
+    for (let position = 0; position < bytes.length;) {
       const header = readBatchHeader(bytes, position, { key, position: extent.position });
       blocks.push({ offset: header.baseOffset, position, maxTimestampMs: header.maxTimestampMs });
       position += header.lengthBytes;

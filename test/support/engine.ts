@@ -32,6 +32,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         endpoint: undefined,
         prefix: "",
         multipartPartSizeBytes: 8 * MIB,
+        partsInFlight: 4,
         ackAfterUpload: true,
         credentials: undefined,
         forcePathStyle: true,
@@ -40,7 +41,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         ...overrides.storage?.object,
       },
     },
-    flush: { lingerMs: 2, maxBytes: 8 * MIB, maxPendingBytes: 64 * MIB, maxWaitMs: 10_000, ...overrides.flush },
+    flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },
     cache: { tailSizeBytes: 32 * MIB, sizeBytes: 64 * MIB, ...overrides.cache },
   };

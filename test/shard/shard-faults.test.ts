@@ -135,6 +135,7 @@ describe("a flush of several links that stops half way", () => {
       ),
     ).toEqual(["acked", "unknown", "none"]);
     expect(engine.metrics().committedLinks - links).toBe(1);
+    expect(engine.metrics().pendingBytes).toBe(0);
     faulty.fate = () => "pass";
     await partition.append(values("end"));
     expect((await stored()).map((text) => text[0])).toEqual(["s", "x", "y", "e"]);

@@ -59,14 +59,20 @@ export function packLinks(
 export interface BuiltLink {
   readonly entries: readonly LinkEntry[];
   readonly payload: readonly Uint8Array[];
-  readonly batches: readonly { readonly pending: PendingBatch; readonly baseOffset: Offset }[];
+  readonly batches: readonly BuiltBatch[];
+}
+
+export interface BuiltBatch {
+  readonly pending: PendingBatch;
+  readonly baseOffset: Offset;
+  readonly recordCount: number;
 }
 
 /** Gives the batches their offsets, behind `state`; the payload carries them, the batches themselves stay as they are. REQUIRES: the links before this one are folded. */
 export function buildLink(link: PackedLink, state: ShardState, epoch: Epoch): BuiltLink {
   const extents: LinkExtent[] = [];
   const payload: Uint8Array[] = [];
-  const batches: { pending: PendingBatch; baseOffset: Offset }[] = [];
+  const batches: BuiltBatch[] = [];
   let position = 0;
   for (const { target, batches: run } of link) {
     const baseOffset = state.extents(target)?.nextOffset ?? (0 as Offset);
@@ -77,7 +83,7 @@ export function buildLink(link: PackedLink, state: ShardState, epoch: Epoch): Bu
       // In a copy: the same encoded batch may be on its way to several partitions, at another offset in each.
       const header = new Uint8Array(sealed.bytes.subarray(0, BATCH_HEADER_BYTES));
       patchBatch(header, nextOffset, epoch);
-      batches.push({ pending, baseOffset: nextOffset });
+      batches.push({ pending, baseOffset: nextOffset, recordCount: sealed.recordCount });
       payload.push(header, sealed.bytes.subarray(BATCH_HEADER_BYTES));
       position += sealed.bytes.length;
       nextOffset = (nextOffset + sealed.recordCount) as Offset;

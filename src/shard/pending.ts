@@ -35,12 +35,14 @@ interface Claim {
 export class PendingBatch {
   readonly claims: Claim[] = [];
   readonly #source: BatchBuilder | Uint8Array;
+  readonly #partition: PendingPartition;
   #baseOffset: Offset | undefined;
   /** Its link is live, or nobody knows. */
   #maybeStored = false;
 
-  constructor(source: BatchBuilder | Uint8Array) {
+  constructor(source: BatchBuilder | Uint8Array, partition: PendingPartition) {
     this.#source = source;
+    this.#partition = partition;
   }
 
   get builder(): BatchBuilder | undefined {
@@ -61,7 +63,8 @@ export class PendingBatch {
   }
 
   /** Its link is live: acknowledges the appends that end here. */
-  committed(baseOffset: Offset, epoch: Epoch): void {
+  committed(baseOffset: Offset, recordCount: number, epoch: Epoch): void {
+    this.#partition.committed(recordCount);
     this.#baseOffset = baseOffset;
     this.#maybeStored = true;
     for (const claim of this.claims) {
@@ -97,8 +100,13 @@ export class PendingPartition {
     this.#batchBytesMax = batchBytesMax;
   }
 
+  /** Records that wait: those of committed links do not any more. */
   get records(): number {
     return this.#records;
+  }
+
+  committed(records: number): void {
+    this.#records -= records;
   }
 
   /** REQUIRES: `checkRecords` passed. An append that fits one batch goes into one batch, so that it is stored whole or not at all. */
@@ -128,7 +136,7 @@ export class PendingPartition {
 
   /** REQUIRES: `checkEncodedBatch` passed. Takes `encoded` over. */
   appendEncoded(encoded: Uint8Array, recordCount: number, waiter: Waiter): void {
-    const pending = new PendingBatch(encoded);
+    const pending = new PendingBatch(encoded, this);
     this.batches.push(pending);
     this.#records += recordCount;
     pending.claims.push({
@@ -148,7 +156,7 @@ export class PendingPartition {
   #fresh(): { pending: PendingBatch; builder: BatchBuilder } {
     // Base offset and epoch are patched in when the link is built: both lie outside the CRC.
     const builder = new BatchBuilder({ baseOffset: 0 as Offset, epoch: 0 as Epoch, maxBytes: this.#batchBytesMax });
-    const pending = new PendingBatch(builder);
+    const pending = new PendingBatch(builder, this);
     this.batches.push(pending);
     return { pending, builder };
   }

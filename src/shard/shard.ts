@@ -349,7 +349,9 @@ export class Shard {
     this.#committedLinks++;
     this.#storedBytes += commit.bytes.length;
     this.#options.cache.keepTail(commit.key, commit.bytes);
-    for (const { pending, baseOffset } of batches) pending.committed(baseOffset, commit.link.epoch);
+    for (const { pending, baseOffset, recordCount } of batches) {
+      pending.committed(baseOffset, recordCount, commit.link.epoch);
+    }
     for (const listener of this.#listeners) listener();
   }
 

@@ -17,7 +17,7 @@ export interface EngineApi {
   deleteTopic(name: string): Promise<void>;
   /** `NotFoundError` if there is no such topic. Takes nothing over and reads no index chain. */
   topic(name: string): Promise<TopicApi>;
-  /** Sends everything pending in every shard and waits for its acks. */
+  /** Sends everything appended before this call, also what still waits for room, and waits for its acks. Rejects with the first error. */
   flush(): Promise<void>;
   /** Plain numbers since `open`. */
   metrics(): EngineMetrics;

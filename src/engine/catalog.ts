@@ -69,6 +69,11 @@ export class Catalog {
     return undefined;
   }
 
+  /** Resolves when every check made so far has its answer. */
+  checked(): Promise<void> {
+    return this.#lastCheck;
+  }
+
   #checkBehindOthers(topic: TopicDescription, age: number): Promise<void> {
     const look = age > 2 * FRESH_MS ? this.refresh() : Promise.resolve();
     // It may fail before its turn comes to be looked at.

@@ -183,6 +183,18 @@ export class Engine implements EngineApi {
 
   async flush(): Promise<void> {
     this.#throwIfClosed();
+    await this.#parts.catalog.checked();
+    // Behind all that wait for room now; they come in as others go out.
+    const last = { waits: true };
+    const entered = (): void => {
+      last.waits = false;
+    };
+    this.#admission.enter(0, entered, entered);
+    while (last.waits) await this.#flushShards();
+    await this.#flushShards();
+  }
+
+  async #flushShards(): Promise<void> {
     await all([...this.#shards.values()].map((shard) => shard.flush()));
   }
 

@@ -483,6 +483,21 @@ describe("back-pressure", () => {
     expect(await readAll(partition)).toEqual(texts);
   });
 
+  test("flush also waits for appends that wait for room", async () => {
+    const engine = await cluster.open(
+      testConfig({ flush: { lingerMs: 60_000, maxBytes: 4000, maxPendingBytes: 4000, maxWaitMs: 60_000 } }),
+    );
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    let acked = 0;
+    for (let i = 0; i < 10; i++) {
+      void partition.append(values("x".repeat(3000))).then(() => acked++);
+    }
+    await engine.flush();
+    expect(acked).toBe(10);
+    await engine.flush();
+  });
+
   test("array and buffers may be reused while the append waits for room", async () => {
     const engine = await cluster.open(testConfig({ flush: { maxBytes: 4000, maxPendingBytes: 4000 } }));
     await engine.createTopic("events", { partitions: 1 });
@@ -708,6 +723,16 @@ describe("the catalog", () => {
       const second = partition.append(values("2"));
       await Promise.all([first, second]);
       expect(await readAll(partition)).toEqual(["0", "1", "2"]);
+    });
+
+    test("flush waits for appends that wait for the look", async () => {
+      now += 11_000;
+      let acked = false;
+      void partition.append(values("1")).then(() => {
+        acked = true;
+      });
+      await engine.flush();
+      expect(acked).toBe(true);
     });
 
     test("a producer that appends in every turn keeps its order", async () => {

@@ -72,7 +72,7 @@ test("200,000 that time out in one turn do not block the event loop for seconds"
   const startedAt = performance.now();
   for (const timeout of timers) timeout();
   // About 1 s, most of it for making errors; 13 s where each one that leaves walks the queue.
-  expect(performance.now() - startedAt).toBeLessThan(5000);
+  expect(performance.now() - startedAt).toBeLessThan(8000);
   expect(refused).toBe(count);
 });
 

@@ -135,6 +135,7 @@ describe("a flush of several links that stops half way", () => {
       ),
     ).toEqual(["acked", "unknown", "none"]);
     expect(engine.metrics().committedLinks - links).toBe(1);
+    expect(engine.metrics().pendingBytes).toBe(0);
     faulty.fate = () => "pass";
     await partition.append(values("end"));
     expect((await stored()).map((text) => text[0])).toEqual(["s", "x", "y", "e"]);
@@ -142,6 +143,23 @@ describe("a flush of several links that stops half way", () => {
 });
 
 describe("an append cut in two by links", () => {
+  test("the end of the partition stays where it is while its links are committed one by one", async () => {
+    await open({ multipartPartSizeBytes: 8192 });
+    await partition.append(values("start"));
+    const puts = faulty.puts;
+    faulty.fate = () => {
+      if (faulty.puts === puts + 1) faulty.hold();
+      return "pass";
+    };
+    const cut = partition.append(values(...Array.from({ length: 4 }, () => "y".repeat(3500))));
+    expect(await partition.watermarks()).toMatchObject({ uploaded: 1, end: 5 });
+    await until(() => faulty.puts === puts + 2);
+    expect(await partition.watermarks()).toMatchObject({ uploaded: 3, end: 5 });
+    faulty.release();
+    await cut;
+    expect(await partition.watermarks()).toMatchObject({ uploaded: 5, end: 5 });
+  });
+
   test("the first link is unknown, the second never sent: effect unknown for the whole append", async () => {
     await open({ multipartPartSizeBytes: 8192 });
     await partition.append(values("start"));

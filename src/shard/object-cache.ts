@@ -121,6 +121,11 @@ export class ObjectCache {
     return slice(await entry.fetch, entry.start, start, end, key);
   }
 
+  /** As `read`, for bytes that the caller keeps in another form: they are not kept here, and say nothing about who reads what. */
+  readOnce(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
+    return this.#fetches.run(async () => slice(await this.#get(key, { start, end }), start, start, end, key));
+  }
+
   /** undefined: not all of it is kept. Copies only where the range spans chunks. */
   #fromTail(key: ObjectKey, start: number, end: number): Uint8Array | undefined {
     const chunks = this.#tail.get(key);

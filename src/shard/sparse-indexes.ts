@@ -85,14 +85,14 @@ export class SparseIndexes {
 
   async #read({ key, sizeBytes }: DataObjectRef): Promise<ObjectBlocks> {
     const start = Math.max(0, sizeBytes - FIRST_READ_BYTES);
-    const tail = await this.#cache.read(key, start, sizeBytes);
+    const tail = await this.#cache.readOnce(key, start, sizeBytes);
     const trailer = decodeTrailer(tail.subarray(Math.max(0, tail.length - TRAILER_BYTES)), sizeBytes, key);
     const footerStart = sizeBytes - TRAILER_BYTES - trailer.footerBytes;
     const footerEnd = sizeBytes - TRAILER_BYTES;
     const bytes =
       footerStart >= start
         ? tail.subarray(footerStart - start, footerEnd - start)
-        : await this.#cache.read(key, footerStart, footerEnd);
+        : await this.#cache.readOnce(key, footerStart, footerEnd);
     const { extents } = decodeFooter(bytes, trailer, footerStart, key);
     this.#count(key, extents);
     return byExtent(extents);

@@ -93,30 +93,6 @@ describe("append and read", () => {
     }
   });
 
-  test("a flush that outgrows one part becomes successive links, in order", async () => {
-    const engine = await cluster.open(
-      testConfig({ storage: { object: { multipartPartSizeBytes: 64 * 1024 } }, batch: { maxBytes: 16 * 1024 } }),
-    );
-    await engine.createTopic("events", { partitions: 4 });
-    const topic = await engine.topic("events");
-    const sent = Array.from({ length: 4 }, () => [] as string[]);
-    await Promise.all(
-      Array.from({ length: 400 }, (_, i) => {
-        const text = `${i}:${"x".repeat(1000)}`;
-        sent[i % 4]?.push(text);
-        return topic.partition(i % 4).append(values(text));
-      }),
-    );
-    const metrics = engine.metrics();
-    expect(metrics.flushes).toBe(1);
-    expect(metrics.committedLinks).toBeGreaterThan(5);
-    const reader = await cluster.open(testConfig(), { readOnly: true });
-    for (const [i, texts] of sent.entries()) {
-      expect(await readAll((await reader.topic("events")).partition(i))).toEqual(texts);
-    }
-    for await (const info of cluster.store.list("index/")) expect(info.sizeBytes).toBeLessThanOrEqual(64 * 1024);
-  });
-
   test("an append larger than a batch is cut into batches and acknowledged once", async () => {
     const engine = await cluster.open(testConfig({ batch: { maxBytes: 4096 } }));
     await engine.createTopic("events", { partitions: 1 });

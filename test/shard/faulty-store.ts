@@ -1,6 +1,6 @@
 import type { ObjectKey } from "../../src/domain.ts";
 import { ObjectStoreError, type Effect } from "../../src/errors.ts";
-import type { ObjectStore, PutOptions, PutOutcome } from "../../src/object-store/object-store.ts";
+import type { MultipartUpload, ObjectStore, PutOptions, PutOutcome } from "../../src/object-store/object-store.ts";
 
 /** What becomes of one put: passes, or fails before or after it was stored. */
 export type Fate = "pass" | "refused" | "lost-before" | "lost-after" | "forbidden";
@@ -10,6 +10,8 @@ export class FaultyStore {
   readonly store: ObjectStore;
   /** Asked at every put of an index file. */
   fate: (key: ObjectKey) => Fate = () => "pass";
+  /** Asked at every part of a data object; "pass" lets it through. */
+  partFate: (partNumber: number) => "pass" | "forbidden" = () => "pass";
   /** Reads fail while set. */
   readsFail = false;
   puts = 0;
@@ -22,6 +24,20 @@ export class FaultyStore {
       get: (key, options) => {
         if (this.readsFail && key.startsWith("index/")) return Promise.reject(failure("get", key, true, "none"));
         return inner.get(key, options);
+      },
+      createMultipart: async (key, options): Promise<MultipartUpload> => {
+        const upload = await inner.createMultipart(key, options);
+        return {
+          key: upload.key,
+          uploadId: upload.uploadId,
+          listParts: (listOptions) => upload.listParts(listOptions),
+          complete: (parts, completeOptions) => upload.complete(parts, completeOptions),
+          abort: (abortOptions) => upload.abort(abortOptions),
+          putPart: (partNumber, body, partOptions) =>
+            this.partFate(partNumber) === "pass"
+              ? upload.putPart(partNumber, body, partOptions)
+              : Promise.reject(failure("uploadPart", key, false, "none", 403)),
+        };
       },
       put: async (key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> => {
         if (!key.startsWith("index/")) return inner.put(key, body, options);

@@ -117,65 +117,6 @@ describe("an append whose link got no answer", () => {
   });
 });
 
-describe("a flush of several links that stops half way", () => {
-  test("appends in committed links are acknowledged, the one cut in two is told unknown, later ones none", async () => {
-    await open({ multipartPartSizeBytes: 8192, lingerMs: 30 });
-    await partition.append(values("start"));
-    const links = engine.metrics().committedLinks;
-    let puts = 0;
-    faulty.fate = () => (++puts === 1 ? "pass" : "refused");
-    const first = partition.append(values("x".repeat(3000)));
-    // Three batches of its own: the first rides in the link that passes.
-    const cut = partition.append(values(...Array.from({ length: 3 }, () => "y".repeat(3500))));
-    const later = partition.append(values("z".repeat(3500)));
-    const outcomes = await Promise.allSettled([first, cut, later]);
-    expect(
-      outcomes.map((outcome) =>
-        outcome.status === "fulfilled" ? "acked" : (outcome.reason as { effect: string }).effect,
-      ),
-    ).toEqual(["acked", "unknown", "none"]);
-    expect(engine.metrics().committedLinks - links).toBe(1);
-    expect(engine.metrics().pendingBytes).toBe(0);
-    faulty.fate = () => "pass";
-    await partition.append(values("end"));
-    expect((await stored()).map((text) => text[0])).toEqual(["s", "x", "y", "e"]);
-  });
-});
-
-describe("an append cut in two by links", () => {
-  test("the end of the partition stays where it is while its links are committed one by one", async () => {
-    await open({ multipartPartSizeBytes: 8192 });
-    await partition.append(values("start"));
-    const puts = faulty.puts;
-    faulty.fate = () => {
-      if (faulty.puts === puts + 1) faulty.hold();
-      return "pass";
-    };
-    const cut = partition.append(values(...Array.from({ length: 4 }, () => "y".repeat(3500))));
-    expect(await partition.watermarks()).toMatchObject({ uploaded: 1, end: 5 });
-    await until(() => faulty.puts === puts + 2);
-    expect(await partition.watermarks()).toMatchObject({ uploaded: 3, end: 5 });
-    faulty.release();
-    await cut;
-    expect(await partition.watermarks()).toMatchObject({ uploaded: 5, end: 5 });
-  });
-
-  test("the first link is unknown, the second never sent: effect unknown for the whole append", async () => {
-    await open({ multipartPartSizeBytes: 8192 });
-    await partition.append(values("start"));
-    faulty.fate = () => "lost-after";
-    faulty.readsFail = true;
-    // Four batches, two to a link.
-    const cut = partition.append(values(...Array.from({ length: 4 }, () => "y".repeat(3500))));
-    const behind = partition.append(values("z".repeat(3500)));
-    await expect(cut).rejects.toMatchObject({ effect: "unknown" });
-    await expect(behind).rejects.toMatchObject({ effect: "none" });
-    faulty.fate = () => "pass";
-    faulty.readsFail = false;
-    expect((await stored()).map((text) => text[0])).toEqual(["s", "y", "y"]);
-  });
-});
-
 describe("an append to a topic over several shards", () => {
   test.each([
     ["one shard stored its part: unknown", "pass", "unknown"],

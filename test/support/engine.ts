@@ -62,6 +62,10 @@ export class Cluster {
     return engine;
   }
 
+  async flushAll(): Promise<void> {
+    await Promise.all(this.#engines.map((engine) => engine.flush()));
+  }
+
   async close(): Promise<void> {
     await Promise.allSettled(this.#engines.map((engine) => engine.close()));
   }

@@ -1,7 +1,8 @@
 // A producing process to be killed: appends records with unique ids to every partition for as long as it lives.
 //   node producer.mjs CONFIG.toml ROUND
-// Prints "S id partition" when an append begins and "A id partition offset" when it is acknowledged. Pipes are written
-// synchronously: what was printed has left the process before it goes on.
+// Prints "S id partition" before an append begins and "A id partition offset" when it is acknowledged.
+import { writeSync } from "node:fs";
+
 import { Engine, loadConfig } from "../../dist/index.js";
 
 const [file, round] = process.argv.slice(2);
@@ -9,6 +10,18 @@ const { config } = await loadConfig({ file, env: process.env, cwd: process.cwd()
 const engine = await Engine.open(config);
 const topic = await engine.topic("crash");
 const { partitions } = topic.description;
+
+/** What was printed has left the process before it goes on: a stream would queue it while the reader is slow, and die with it. */
+function print(text) {
+  for (let rest = Buffer.from(text); rest.length > 0;) {
+    try {
+      rest = rest.subarray(writeSync(1, rest));
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+    }
+  }
+}
+
 const PRODUCERS = 24;
 let next = 0;
 
@@ -19,11 +32,11 @@ async function produce(producer) {
     const ids = Array.from({ length: count }, () => `${round}.${String(next++).padStart(8, "0")}`);
     // Now and then a large one, so that a flush is cut into several links.
     const padding = next % 40 === 0 ? "x".repeat(100_000) : "x".repeat(next % 300);
-    for (const id of ids) process.stdout.write(`S ${id} ${partition}\n`);
+    print(ids.map((id) => `S ${id} ${partition}\n`).join(""));
     const { firstOffset } = await topic
       .partition(partition)
       .append(ids.map((id) => ({ value: Buffer.from(`${id} ${padding}`) })));
-    for (const [i, id] of ids.entries()) process.stdout.write(`A ${id} ${partition} ${firstOffset + i}\n`);
+    print(ids.map((id, i) => `A ${id} ${partition} ${firstOffset + i}\n`).join(""));
   }
 }
 

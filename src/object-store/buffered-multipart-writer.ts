@@ -7,8 +7,11 @@ import { PARTS_MAX, PART_BYTES_MIN } from "./multipart.ts";
 import type { MultipartUpload, ObjectStore, UploadedPart } from "./object-store.ts";
 import type { PartBuffer, PartBufferPool } from "./part-buffer-pool.ts";
 
-/** After this many bytes the writer lets others run: waits that end at once would copy 60 MiB in one turn of the event loop. */
-const COPY_BYTES_PER_TURN = 4 * 1024 * 1024;
+/**
+ * After this many bytes the writer lets others run: waits that end at once would copy 60 MiB in one turn of the event loop. Memory
+ * that is touched for the first time takes 1 to 3 ms per MiB, ten times as long as later.
+ */
+const COPY_BYTES_PER_TURN = 1024 * 1024;
 
 export interface MultipartWriterOptions {
   /** With the settling wrapper: the writer itself retries nothing. */
@@ -233,9 +236,8 @@ export class BufferedMultipartWriter implements AsyncDisposable {
     const sent = this.#slots.run(async () => {
       try {
         while (this.#upload === undefined) await this.#change();
-        this.#checkFailure();
-        const upload = this.#upload;
-        this.#uploaded.push(await upload.putPart(partNumber, body, { signal: this.#cancel.signal }));
+        // A part that waited for its slot while another failed is stopped by the signal before anything is sent.
+        this.#uploaded.push(await this.#upload.putPart(partNumber, body, { signal: this.#cancel.signal }));
       } catch (error) {
         this.#fail(error);
       } finally {

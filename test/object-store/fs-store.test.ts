@@ -326,7 +326,10 @@ describe("uploads in parts", () => {
     expect(vouched).toBe(false);
     before = () => undefined;
     expect(await temporaries()).toHaveLength(2);
+    calls = [];
     expect(await upload.complete(parts)).toEqual({ kind: "completed" });
+    // An object that has its name is not made again: readers may have seen it.
+    expect(calls.some((seen) => seen.call === "rename")).toBe(effect === "none");
     expect(await isWhole()).toBe(true);
     expect(await temporaries()).toEqual([]);
   });

@@ -95,7 +95,8 @@ export class IndexChain {
 
   /**
    * Folds on to the first missing seq; the first time from the newest checkpoint. When it fails, the state stands before the link
-   * that could not be read or is wrong, and may be read up to there. An owner knows the end of its chain and reads nothing. */
+   * that could not be read or is wrong, and may be read up to there. An owner knows the end of its chain and reads nothing.
+   */
   refresh(): Promise<void> {
     return this.#mutex.run(async () => {
       if (!this.#owner) await this.#foldOn();
@@ -220,7 +221,8 @@ export class IndexChain {
 
   /**
    * Beside the hot path: the snapshot is taken here, all else goes on while further links are added. What it holds is settled:
-   * the state is folded from links that stand in the store, our own only after the store has answered for them (rule 8).
+   * the state is folded from links that stand in the store, our own only after the store has answered for them (rule 8). And
+   * what was folded is proved (rule 6) as long as no link is ever deleted: a slot once filled stays as it is.
    */
   #startCheckpointIfDue(): void {
     if (this.#checkpointing !== undefined || this.#state.nextSeq < this.#checkpointDueAt) return;

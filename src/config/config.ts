@@ -12,6 +12,8 @@ export interface Config {
   readonly storage: StorageConfig;
   readonly flush: FlushConfig;
   readonly batch: { readonly maxBytes: number };
+  /** `system.index.checkpoint_every`: links of a shard's index chain between two checkpoints, 16 … 65,536. */
+  readonly index: { readonly checkpointEvery: number };
   readonly cache: { readonly tailSizeBytes: number; readonly sizeBytes: number };
 }
 

@@ -82,6 +82,17 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.flush.max_pending", "flush.maxPendingBytes", size({ min: 64 * KiB, max: 64 * GiB }), 128 * MiB),
   key("system.flush.max_wait", "flush.maxWaitMs", duration({ min: 0, max: 60 * MINUTE }), 10 * SECOND),
   key("system.batch.max_bytes", "batch.maxBytes", size({ min: KiB, max: 32 * MiB }), MiB),
+  key(
+    "system.index.checkpoint_every",
+    "index.checkpointEvery",
+    integer({
+      min: 16,
+      minWhy: "each checkpoint holds the whole state of its shard",
+      max: 65_536,
+      maxWhy: "opening a shard reads up to so many index files",
+    }),
+    256,
+  ),
   key("system.cache.tail_size", "cache.tailSizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 32 * MiB),
   key("system.cache.size", "cache.sizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
 ];

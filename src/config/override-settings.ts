@@ -17,6 +17,7 @@ export interface ConfigOverrides {
   };
   readonly flush?: Partial<Config["flush"]>;
   readonly batch?: Partial<Config["batch"]>;
+  readonly index?: Partial<Config["index"]>;
   readonly cache?: Partial<Config["cache"]>;
 }
 

@@ -156,6 +156,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
       maxWaitMs: number("system.flush.max_wait"),
     },
     batch: { maxBytes: number("system.batch.max_bytes") },
+    index: { checkpointEvery: number("system.index.checkpoint_every") },
     cache: { tailSizeBytes: number("system.cache.tail_size"), sizeBytes: number("system.cache.size") },
   });
 }

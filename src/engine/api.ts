@@ -132,6 +132,11 @@ export interface EngineMetrics {
   /** Bytes of index files and data objects committed. */
   readonly storedBytes: number;
   readonly pendingBytes: number;
+  /** Checkpoints written and read back whole; attempts that failed (made again as many links later). */
+  readonly checkpointsWritten: number;
+  readonly checkpointsFailed: number;
+  /** Checkpoints that should have been started from and could not be read. */
+  readonly checkpointFallbacks: number;
   /** Extents of data objects whose footer could not be used. */
   readonly footersRebuilt: number;
   readonly cache: { readonly tailHits: number; readonly hits: number; readonly misses: number; readonly bytes: number };

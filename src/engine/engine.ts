@@ -199,14 +199,19 @@ export class Engine implements EngineApi {
   }
 
   metrics(): EngineMetrics {
-    const total = { flushes: 0, committedLinks: 0, appendedRecords: 0, appendedBytes: 0, storedBytes: 0 };
+    const total = {
+      flushes: 0,
+      committedLinks: 0,
+      appendedRecords: 0,
+      appendedBytes: 0,
+      storedBytes: 0,
+      checkpointsWritten: 0,
+      checkpointsFailed: 0,
+      checkpointFallbacks: 0,
+    };
     for (const shard of this.#shards.values()) {
       const metrics = shard.metrics();
-      total.flushes += metrics.flushes;
-      total.committedLinks += metrics.committedLinks;
-      total.appendedRecords += metrics.appendedRecords;
-      total.appendedBytes += metrics.appendedBytes;
-      total.storedBytes += metrics.storedBytes;
+      for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += metrics[name];
     }
     return {
       store: this.#parts.storeMetrics(),
@@ -252,6 +257,7 @@ export class Engine implements EngineApi {
           signal,
         }),
       settings: {
+        checkpointEvery: config.index.checkpointEvery,
         lingerMs: config.flush.lingerMs,
         flushBytesMax: config.flush.maxBytes,
         pendingBytesMax: config.flush.maxPendingBytes,

@@ -1,5 +1,6 @@
 import type { Epoch, Offset } from "../domain.ts";
 import { InvariantError } from "../errors.ts";
+import { ExtentColumns, type FrozenExtents } from "./extent-columns.ts";
 
 /**
  * The object that holds an extent, as a number within one shard's state: n ≥ 0 is the index file of seq n, n < 0 a data object.
@@ -18,24 +19,28 @@ export interface Extent {
   readonly maxTimestampMs: number;
 }
 
-const COLUMN_BYTES = 8 + 8 + 4 + 8 + 8 + 4 + 8;
-
 /**
  * The extents of one partition in offset order, without a hole: the next offset of one is the base offset of the following.
- * Typed-array columns, 48 bytes an extent: a shard may hold a hundred thousand of them, and as objects they would cost four
- * times that and a slow collector.
+ * Typed-array columns, 48 bytes an extent and at most 60 with the room to grow: a shard may hold a hundred thousand of them, and
+ * as objects they would cost four times that and a slow collector.
  */
 export class ExtentList {
   #count = 0;
   #bytes = 0;
   #nextOffset = 0;
-  #baseOffsets = new Float64Array(0);
-  #nextOffsets = new Float64Array(0);
-  #epochs = new Uint32Array(0);
-  #objects = new Float64Array(0);
-  #positions = new Float64Array(0);
-  #lengths = new Uint32Array(0);
-  #timestamps = new Float64Array(0);
+  #columns = new ExtentColumns(0);
+
+  /** A list that goes on where `frozen` ends; it shares nothing that either of them writes. */
+  static of(frozen: FrozenExtents): ExtentList {
+    const { columns, count, startOffset } = frozen;
+    const list = new ExtentList();
+    list.#count = count;
+    // With room behind its last extent the columns may belong to a list that goes on writing there.
+    list.#columns = columns.capacity === count ? columns : columns.resized(count, count);
+    list.#nextOffset = count === 0 ? startOffset : (columns.nextOffsets[count - 1] ?? 0);
+    for (let i = 0; i < count; i++) list.#bytes += columns.lengths[i] ?? 0;
+    return list;
+  }
 
   get count(): number {
     return this.#count;
@@ -47,7 +52,7 @@ export class ExtentList {
   }
 
   get startOffset(): Offset {
-    return (this.#count === 0 ? this.#nextOffset : (this.#baseOffsets[0] ?? 0)) as Offset;
+    return (this.#count === 0 ? this.#nextOffset : (this.#columns.baseOffsets[0] ?? 0)) as Offset;
   }
 
   get nextOffset(): Offset {
@@ -56,7 +61,7 @@ export class ExtentList {
 
   /** Memory of the columns. */
   get memoryBytes(): number {
-    return this.#epochs.length * COLUMN_BYTES;
+    return this.#columns.memoryBytes;
   }
 
   /** REQUIRES: `extent.baseOffset` is `nextOffset`. */
@@ -64,14 +69,15 @@ export class ExtentList {
     if (extent.baseOffset !== this.#nextOffset)
       throw new InvariantError(`extent at ${extent.baseOffset} behind ${this.#nextOffset}`);
     const i = this.#count;
-    if (i === this.#epochs.length) this.#grow(i < 4 ? 4 : i + (i >> 2));
-    this.#baseOffsets[i] = extent.baseOffset;
-    this.#nextOffsets[i] = extent.nextOffset;
-    this.#epochs[i] = extent.leaderEpoch;
-    this.#objects[i] = extent.object;
-    this.#positions[i] = extent.position;
-    this.#lengths[i] = extent.lengthBytes;
-    this.#timestamps[i] = extent.maxTimestampMs;
+    if (i === this.#columns.capacity) this.#columns = this.#columns.resized(i, i + Math.max(1, i >> 2));
+    const columns = this.#columns;
+    columns.baseOffsets[i] = extent.baseOffset;
+    columns.nextOffsets[i] = extent.nextOffset;
+    columns.epochs[i] = extent.leaderEpoch;
+    columns.objects[i] = extent.object;
+    columns.positions[i] = extent.position;
+    columns.lengths[i] = extent.lengthBytes;
+    columns.timestamps[i] = extent.maxTimestampMs;
     this.#count = i + 1;
     this.#bytes += extent.lengthBytes;
     this.#nextOffset = extent.nextOffset;
@@ -80,14 +86,15 @@ export class ExtentList {
   /** REQUIRES: 0 ≤ i < count. */
   at(i: number): Extent {
     if (i < 0 || i >= this.#count) throw new InvariantError(`extent ${i} of ${this.#count}`);
+    const columns = this.#columns;
     return {
-      baseOffset: this.#baseOffsets[i] as Offset,
-      nextOffset: this.#nextOffsets[i] as Offset,
-      leaderEpoch: this.#epochs[i] as Epoch,
-      object: this.#objects[i] as ObjectNumber,
-      position: this.#positions[i] ?? 0,
-      lengthBytes: this.#lengths[i] ?? 0,
-      maxTimestampMs: this.#timestamps[i] ?? 0,
+      baseOffset: columns.baseOffsets[i] as Offset,
+      nextOffset: columns.nextOffsets[i] as Offset,
+      leaderEpoch: columns.epochs[i] as Epoch,
+      object: columns.objects[i] as ObjectNumber,
+      position: columns.positions[i] ?? 0,
+      lengthBytes: columns.lengths[i] ?? 0,
+      maxTimestampMs: columns.timestamps[i] ?? 0,
     };
   }
 
@@ -97,7 +104,7 @@ export class ExtentList {
     let high = this.#count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.#nextOffsets[middle] ?? 0) <= offset) low = middle + 1;
+      if ((this.#columns.nextOffsets[middle] ?? 0) <= offset) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -105,21 +112,14 @@ export class ExtentList {
 
   /** How many objects hold these extents. */
   objects(): number {
-    return new Set(this.#objects.subarray(0, this.#count)).size;
+    return new Set(this.#columns.objects.subarray(0, this.#count)).size;
   }
 
-  #grow(capacity: number): void {
-    this.#baseOffsets = grown(this.#baseOffsets, new Float64Array(capacity));
-    this.#nextOffsets = grown(this.#nextOffsets, new Float64Array(capacity));
-    this.#epochs = grown(this.#epochs, new Uint32Array(capacity));
-    this.#objects = grown(this.#objects, new Float64Array(capacity));
-    this.#positions = grown(this.#positions, new Float64Array(capacity));
-    this.#lengths = grown(this.#lengths, new Uint32Array(capacity));
-    this.#timestamps = grown(this.#timestamps, new Float64Array(capacity));
+  /**
+   * The extents as they are now, without a copy: `push` writes only behind them, and where it needs room it leaves these columns
+   * for larger ones. Anything that comes to change or drop an extent must build new columns too.
+   */
+  frozen(): FrozenExtents {
+    return { columns: this.#columns, count: this.#count, startOffset: this.startOffset };
   }
-}
-
-function grown<T extends Float64Array | Uint32Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
 }

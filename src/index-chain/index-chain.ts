@@ -1,10 +1,12 @@
 import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq, type ShardId } from "../domain.ts";
-import { CorruptionError, FencedError, InvariantError } from "../errors.ts";
-import { indexKey } from "../object-store/object-names.ts";
+import { ClosedError, CorruptionError, FencedError, InvariantError, MissingObjectError } from "../errors.ts";
+import { checkpointKey, indexKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
 import { Mutex } from "../runtime/mutex.ts";
 import type { Random } from "../runtime/random.ts";
+import { Checkpoints, type CheckpointMetrics } from "./checkpoints.ts";
 import {
   decodeLink,
   decodeLinkHeader,
@@ -14,7 +16,7 @@ import {
   type Link,
   type LinkEntry,
 } from "./index-file.ts";
-import { ShardState } from "./shard-state.ts";
+import { ShardState, type Liveness } from "./shard-state.ts";
 import { newWriteId, type WriteId } from "./write-id.ts";
 
 /** The first GET of a link: holds header and directory of about 1,300 extents; the header says when a second is needed. */
@@ -32,6 +34,9 @@ export interface IndexChainOptions {
   readonly writerId: string;
   readonly clock: Clock;
   readonly random: Random;
+  readonly logger: Logger;
+  /** An owner writes a checkpoint whenever so many links stand behind the last one: what opening has to read, at most. ≥ 1. */
+  readonly checkpointEvery: number;
 }
 
 export interface Commit {
@@ -62,9 +67,21 @@ export class IndexChain {
   #refreshing: Promise<void> | undefined;
   /** When we last sent a link, or looked whether somebody else did. */
   #lookedAtMs = 0;
+  readonly #checkpoints: Checkpoints;
+  /** The newest checkpoint that was listed when folding began. */
+  #newestListed: Seq | undefined;
+  /** The next checkpoint is due as soon as so many links are folded. */
+  #checkpointDueAt: number;
+  /** At most one is written at a time. */
+  #checkpointing: Promise<void> | undefined;
+  #closed = false;
 
   constructor(options: IndexChainOptions) {
+    if (!Number.isSafeInteger(options.checkpointEvery) || options.checkpointEvery < 1)
+      throw new InvariantError(`a checkpoint every ${options.checkpointEvery} links`);
     this.#options = options;
+    this.#checkpoints = new Checkpoints(options);
+    this.#checkpointDueAt = options.checkpointEvery;
     this.#state = new ShardState(options.shard);
   }
 
@@ -78,10 +95,15 @@ export class IndexChain {
     return this.#owner;
   }
 
+  checkpointMetrics(): CheckpointMetrics {
+    return this.#checkpoints.metrics();
+  }
+
   /**
-   * Folds on to the first missing seq, as it is found after the call. An owner knows the end of its chain and waits for nothing; an
-   * idle one looks in the background whether it still is the owner. Calls that wait for their turn share one fold: a shard has as
-   * many readers as partitions.
+   * Folds on to the first missing seq, as it is found after the call; the first time from the newest checkpoint. When it fails, the
+   * state stands before the link that could not be read or is wrong, and may be read up to there. An owner knows the end of its
+   * chain and waits for nothing; an idle one looks in the background whether it still is the owner. Calls that wait for their turn
+   * share one fold: a shard has as many readers as partitions.
    */
   refresh(): Promise<void> {
     if (this.#owner) {
@@ -101,7 +123,7 @@ export class IndexChain {
    */
   takeOver(): Promise<Epoch> {
     return this.#mutex.run(async () => {
-      this.#throwIfFenced();
+      this.#throwIfOver();
       this.#owner = false;
       await this.#foldOn();
       if (this.#ownEpoch > 0 && this.#state.epoch > this.#ownEpoch && !this.#fenceIsOurs()) throw this.#fencedOut();
@@ -137,7 +159,7 @@ export class IndexChain {
    */
   commit(entries: readonly LinkEntry[], payload: readonly Uint8Array[]): Promise<Commit> {
     return this.#mutex.run(async () => {
-      this.#throwIfFenced();
+      this.#throwIfOver();
       if (!this.#owner) throw new InvariantError(`commit on shard ${this.#options.shard} without owning it`);
       for (;;) {
         // A new writeId for every seq: one writeId belongs to one (name, bytes).
@@ -193,6 +215,14 @@ export class IndexChain {
     look().catch(() => undefined);
   }
 
+  /** Ends the background work: waits for a checkpoint that is being written. No `takeOver` or `commit` may follow. */
+  close(): Promise<void> {
+    return this.#mutex.run(async () => {
+      this.#closed = true;
+      await this.#checkpointing;
+    });
+  }
+
   #encode(
     epoch: Epoch,
     entries: readonly LinkEntry[],
@@ -225,8 +255,25 @@ export class IndexChain {
     return outcome.kind === "written";
   }
 
-  #applyOwn(link: Link): "live" | "void" {
-    return this.#state.apply(link, indexKey(link.shard, link.seq));
+  /** REQUIRES: the link is known to stand at its seq. */
+  #applyOwn(link: Link): Liveness {
+    const liveness = this.#state.apply(link, indexKey(link.shard, link.seq));
+    this.#startCheckpointIfDue();
+    return liveness;
+  }
+
+  /**
+   * Beside the hot path: the snapshot is taken here, all else goes on while further links are added. What it holds is settled:
+   * the state is folded from links that stand in the store, our own only after the store has answered for them (rule 8). And
+   * what was folded is proved (rule 6) as long as no link is ever deleted: a slot once filled stays as it is.
+   */
+  #startCheckpointIfDue(): void {
+    if (this.#checkpointing !== undefined || this.#state.nextSeq < this.#checkpointDueAt) return;
+    // Set before the outcome is known: a checkpoint that fails is tried again as many links later, not with every link.
+    this.#checkpointDueAt = this.#state.nextSeq + this.#options.checkpointEvery;
+    this.#checkpointing = this.#checkpoints.write(this.#state.snapshot()).finally(() => {
+      this.#checkpointing = undefined;
+    });
   }
 
   /** Folds to the first missing seq, which must lie behind `seq`: the store has just said that it is taken. */
@@ -246,6 +293,7 @@ export class IndexChain {
    * hole is looked at, or two readers could fold different states.
    */
   async #foldOn(): Promise<void> {
+    if (this.#state.nextSeq === 0) await this.#startFromCheckpoint();
     for (let ahead = 1; ; ahead = Math.min(ahead * 2, READ_AHEAD_MAX)) {
       const from = this.#state.nextSeq;
       const fetches = Array.from({ length: ahead }, (_, i) => this.#fetch((from + i) as Seq));
@@ -253,10 +301,30 @@ export class IndexChain {
       for (const fetch of fetches) fetch.catch(() => undefined);
       for (const fetch of fetches) {
         const link = await fetch;
-        if (link === undefined) return;
+        if (link === undefined) {
+          this.#checkEnd();
+          return;
+        }
         this.#state.apply(link, indexKey(link.shard, link.seq));
       }
     }
+  }
+
+  async #startFromCheckpoint(): Promise<void> {
+    const { snapshot, newest } = await this.#checkpoints.load();
+    if (snapshot !== undefined) this.#state.restore(snapshot);
+    this.#newestListed = newest;
+    this.#checkpointDueAt = this.#state.nextSeq + this.#options.checkpointEvery;
+  }
+
+  /**
+   * A checkpoint was written behind a link that was live, so the links up to its seq did exist. Where they are missing, the end of
+   * the fold is not the end of the chain: neither a shorter log nor an empty shard may come of it, least of all a fence.
+   */
+  #checkEnd(): void {
+    const { shard } = this.#options;
+    if (this.#newestListed === undefined || this.#state.nextSeq > this.#newestListed) return;
+    throw new MissingObjectError(indexKey(shard, this.#state.nextSeq), checkpointKey(shard, this.#newestListed));
   }
 
   async #fetch(seq: Seq): Promise<Link | undefined> {
@@ -292,7 +360,8 @@ export class IndexChain {
     return this.#fenced;
   }
 
-  #throwIfFenced(): void {
+  #throwIfOver(): void {
+    if (this.#closed) throw new ClosedError(`index chain of shard ${this.#options.shard}`);
     if (this.#fenced !== undefined) throw this.#fenced;
   }
 }

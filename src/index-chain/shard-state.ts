@@ -1,6 +1,7 @@
 import { partitionKey, type Epoch, type ObjectKey, type PartitionId, type Seq, type ShardId } from "../domain.ts";
 import { CorruptionError, InvariantError } from "../errors.ts";
 import { indexKey } from "../object-store/object-names.ts";
+import type { FrozenExtents } from "./extent-columns.ts";
 import { ExtentList, type ObjectNumber } from "./extent-list.ts";
 import type { DataObjectRef, Link, LinkEntry } from "./index-file.ts";
 import { NO_WRITE_ID, type WriteId } from "./write-id.ts";
@@ -12,9 +13,35 @@ export interface Fence {
   readonly writeId: WriteId;
   readonly writerId: string;
   readonly endpoint: string;
+  readonly journalId: string;
+  /** The epoch since which every live fence has borne this journal id: frames of an older one are not replayed (rule 11). */
+  readonly journalSince: Epoch;
+}
+
+/** A state as it was at one moment, behind the link of `seq`. What it refers to does not change while the state goes on. */
+export interface StateSnapshot {
+  readonly shard: ShardId;
+  /** The last seq that was folded. */
+  readonly seq: Seq;
+  readonly lastLive: WriteId;
+  readonly liveLinks: number;
+  readonly released: boolean;
+  readonly fence: Fence;
+  /** The first `objectCount` of these. */
+  readonly objects: readonly DataObjectRef[];
+  readonly objectCount: number;
+  readonly partitions: readonly PartitionSnapshot[];
+}
+
+export interface PartitionSnapshot extends PartitionId {
+  readonly extents: FrozenExtents;
 }
 
 export type Liveness = "live" | "void";
+
+interface Partition extends PartitionId {
+  readonly extents: ExtentList;
+}
 
 /**
  * A shard's state, folded link by link. Whether a link is live depends only on the links before it, so every reader that
@@ -28,7 +55,7 @@ export class ShardState {
   #fence: Fence | undefined;
   #released = false;
   #liveLinks = 0;
-  readonly #partitions = new Map<string, ExtentList>();
+  readonly #partitions = new Map<string, Partition>();
   /** Data objects in the order in which live links brought them in; their numbers never change. */
   readonly #objects: DataObjectRef[] = [];
 
@@ -66,7 +93,14 @@ export class ShardState {
 
   /** The extents of a partition; undefined before its first record. */
   extents(id: PartitionId): ExtentList | undefined {
-    return this.#partitions.get(partitionKey(id));
+    return this.#partitions.get(partitionKey(id))?.extents;
+  }
+
+  /** Memory of the columns of all extents. */
+  get memoryBytes(): number {
+    let bytes = 0;
+    for (const { extents } of this.#partitions.values()) bytes += extents.memoryBytes;
+    return bytes;
   }
 
   /** REQUIRES: `object` comes from an extent of this state. */
@@ -109,13 +143,60 @@ export class ShardState {
     return liveness;
   }
 
+  /**
+   * The state as it is now: one small object per partition, no extent is copied. It stays what it is while links are folded:
+   * extents and data objects are only ever added behind those that are there, and the rest is copied here.
+   * REQUIRES: a live fence.
+   */
+  snapshot(): StateSnapshot {
+    if (this.#fence === undefined) throw new InvariantError(`shard ${this.shard} has no owner to take a snapshot for`);
+    return {
+      shard: this.shard,
+      seq: (this.#nextSeq - 1) as Seq,
+      lastLive: this.#lastLive,
+      liveLinks: this.#liveLinks,
+      released: this.#released,
+      fence: this.#fence,
+      objects: this.#objects,
+      objectCount: this.#objects.length,
+      partitions: Array.from(this.#partitions.values(), ({ topicId, partition, extents }) => ({
+        topicId,
+        partition,
+        extents: extents.frozen(),
+      })),
+    };
+  }
+
+  /** Becomes the state of `snapshot`. REQUIRES: nothing was folded yet. */
+  restore(snapshot: StateSnapshot): void {
+    if (snapshot.shard !== this.shard || this.#nextSeq !== 0)
+      throw new InvariantError(`shard ${this.shard} at seq ${this.#nextSeq} cannot start from a snapshot`);
+    this.#nextSeq = snapshot.seq + 1;
+    this.#epoch = snapshot.fence.epoch;
+    this.#lastLive = snapshot.lastLive;
+    this.#fence = snapshot.fence;
+    this.#released = snapshot.released;
+    this.#liveLinks = snapshot.liveLinks;
+    for (let i = 0; i < snapshot.objectCount; i++) {
+      const object = snapshot.objects[i];
+      if (object !== undefined) this.#objects.push(object);
+    }
+    for (const { topicId, partition, extents } of snapshot.partitions) {
+      this.#partitions.set(partitionKey({ topicId, partition }), {
+        topicId,
+        partition,
+        extents: ExtentList.of(extents),
+      });
+    }
+  }
+
   #checkAppends(link: Link, key: ObjectKey): void {
     const ends = new Map<string, number>();
     for (const entry of link.entries) {
       if (entry.type !== "append") continue;
       for (const extent of entry.extents) {
         const name = partitionKey(extent);
-        const end = ends.get(name) ?? this.#partitions.get(name)?.nextOffset ?? 0;
+        const end = ends.get(name) ?? this.#partitions.get(name)?.extents.nextOffset ?? 0;
         if (extent.baseOffset !== end) {
           throw new CorruptionError(
             key,
@@ -145,6 +226,8 @@ export class ShardState {
             writeId: link.writeId,
             writerId: link.writerId,
             endpoint: entry.endpoint,
+            journalId: entry.journalId,
+            journalSince: entry.journalId === this.#fence?.journalId ? this.#fence.journalSince : link.epoch,
           };
           break;
         case "release":
@@ -161,12 +244,12 @@ export class ShardState {
     this.#objects.push(...entry.objects);
     for (const extent of entry.extents) {
       const name = partitionKey(extent);
-      let list = this.#partitions.get(name);
-      if (list === undefined) {
-        list = new ExtentList();
-        this.#partitions.set(name, list);
+      let partition = this.#partitions.get(name);
+      if (partition === undefined) {
+        partition = { topicId: extent.topicId, partition: extent.partition, extents: new ExtentList() };
+        this.#partitions.set(name, partition);
       }
-      list.push({
+      partition.extents.push({
         baseOffset: extent.baseOffset,
         nextOffset: extent.nextOffset,
         leaderEpoch: extent.leaderEpoch,

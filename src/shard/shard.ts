@@ -7,6 +7,7 @@ import {
   type Watermarks,
 } from "../domain.ts";
 import { asTierlogError, ClosedError, InvalidArgumentError } from "../errors.ts";
+import type { CheckpointMetrics } from "../index-chain/checkpoints.ts";
 import { IndexChain, type Commit } from "../index-chain/index-chain.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -23,6 +24,7 @@ import type { AppendTarget, Waiter } from "./pending.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
 
 export interface ShardSettings extends FlushSettings {
+  readonly checkpointEvery: number;
   readonly pendingBytesMax: number;
 }
 
@@ -39,7 +41,7 @@ export interface ShardOptions {
   readonly openWriter: FlushPipelineOptions["openWriter"];
 }
 
-export interface ShardMetrics {
+export interface ShardMetrics extends CheckpointMetrics {
   readonly flushes: number;
   readonly committedLinks: number;
   readonly appendedRecords: number;
@@ -74,6 +76,8 @@ export class Shard {
       writerId: options.writerId,
       clock: options.runtime.clock,
       random: options.runtime.random,
+      logger: options.runtime.logger,
+      checkpointEvery: options.settings.checkpointEvery,
     });
     const { shard, runtime, writerId, settings, openWriter } = options;
     this.#pipeline = new FlushPipeline({
@@ -107,6 +111,7 @@ export class Shard {
       appendedRecords: this.#appendedRecords,
       appendedBytes: this.#appendedBytes,
       storedBytes: this.#storedBytes,
+      ...this.#chain.checkpointMetrics(),
     };
   }
 
@@ -197,6 +202,7 @@ export class Shard {
     } finally {
       await this.#pipeline.settled();
       await this.#release();
+      await this.#chain.close();
       for (const listener of this.#listeners) listener();
     }
   }

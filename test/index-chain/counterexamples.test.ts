@@ -2,15 +2,26 @@ import { beforeEach, describe, expect, test } from "vitest";
 
 import type { ObjectKey, Seq } from "../../src/domain.ts";
 import { FencedError, ObjectStoreError } from "../../src/errors.ts";
-import { IndexChain } from "../../src/index-chain/index-chain.ts";
+import { decodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
+import type { IndexChain } from "../../src/index-chain/index-chain.ts";
+import { ShardState } from "../../src/index-chain/shard-state.ts";
 import { NO_WRITE_ID } from "../../src/index-chain/write-id.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
-import { indexKey } from "../../src/object-store/object-names.ts";
+import { indexKey, parseCheckpointKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore, PutOptions, PutOutcome } from "../../src/object-store/object-store.ts";
-import { settling } from "../../src/object-store/settling.ts";
-import { systemClock } from "../../src/runtime/clock.ts";
-import { seededRandom } from "../../src/runtime/random.ts";
-import { appendDraft, extent, fenceDraft, land, PARTITION, SHARD, writeId } from "./links.ts";
+import {
+  append,
+  appendDraft,
+  chain as openChain,
+  checkpointKeys,
+  extent,
+  fenceDraft,
+  land,
+  PARTITION,
+  SHARD,
+  writeId,
+} from "./links.ts";
+import { digest, digestsFromZero } from "./states.ts";
 
 /**
  * The histories by which weaker wordings of the commit protocol break (docs/commit-protocol.md), each as it is refused. C4 needs
@@ -61,24 +72,8 @@ class Wire {
   }
 }
 
-function chain(name: string, store: ObjectStore = server): IndexChain {
-  const random = seededRandom(name.charCodeAt(0));
-  return new IndexChain({
-    store: settling(store, { clock: systemClock, random, deadlineMs: 60 }),
-    shard: SHARD,
-    writerId: name,
-    clock: systemClock,
-    random,
-  });
-}
-
-async function append(to: IndexChain): Promise<number> {
-  const base = to.state.extents(PARTITION)?.nextOffset ?? 0;
-  const { link } = await to.commit(
-    [{ type: "append", objects: [], extents: [extent(base, base + 1, to.state.epoch)] }],
-    [Buffer.from("abcd")],
-  );
-  return link.seq;
+function chain(name: string, store: ObjectStore = server, checkpointEvery?: number): IndexChain {
+  return openChain(name, store, checkpointEvery === undefined ? {} : { checkpointEvery });
 }
 
 describe("C1: a late link of the right epoch whose predecessor never landed", () => {
@@ -191,6 +186,53 @@ describe("C6: an append of unknown outcome, then a re-open", () => {
     const reader = chain("R");
     await reader.refresh();
     expect(reader.state.extents(PARTITION)?.nextOffset).toBe(1);
+  });
+});
+
+describe("C12: a checkpoint while a link of the writer is of unknown outcome", () => {
+  test("holds settled links only, so it is right however the unknown one ends", async () => {
+    const a = chain("A", wire.store, 1);
+    await a.takeOver();
+    await append(a);
+    wire.hold((key) => key === indexKey(SHARD, 2 as Seq));
+    await expect(append(a)).rejects.toMatchObject({ effect: "unknown" });
+    // Somebody else's void link takes the slot for good: what A sent there never was.
+    await land(server, appendDraft({ seq: 2, epoch: 1, id: "stray", prev: writeId("nobody"), baseOffset: 9 }));
+    await wire.release();
+    await a.close();
+
+    const truth = await digestsFromZero(server, new ShardState(SHARD));
+    expect(truth).toHaveLength(3);
+    const keys = await checkpointKeys(server);
+    expect(keys.length).toBeGreaterThan(0);
+    for (const key of keys) {
+      const seq = parseCheckpointKey(key) ?? (0 as Seq);
+      expect(seq).toBeLessThan(2);
+      const restored = new ShardState(SHARD);
+      const stored = await server.get(key);
+      restored.restore(await decodeCheckpoint(stored?.body ?? new Uint8Array(), key, SHARD, seq));
+      expect(digest(restored)).toBe(truth[seq]);
+    }
+    const reader = chain("R");
+    await reader.refresh();
+    expect(digest(reader.state)).toBe(truth[2]);
+  });
+
+  test("a checkpoint that lands when its writer is long fenced is as right as any other", async () => {
+    const a = chain("A", wire.store, 2);
+    await a.takeOver();
+    wire.hold((key) => parseCheckpointKey(key) !== undefined);
+    await append(a);
+    await a.close();
+    expect(a.checkpointMetrics()).toMatchObject({ checkpointsWritten: 0, checkpointsFailed: 1 });
+    const b = chain("B");
+    await b.takeOver();
+    await append(b);
+    await wire.release();
+    expect(await checkpointKeys(server)).toHaveLength(1);
+    const reader = chain("R");
+    await reader.refresh();
+    expect(digest(reader.state)).toBe(digest(b.state));
   });
 });
 

@@ -1,11 +1,16 @@
-import type { Epoch, Offset, ShardId, TopicId } from "../../src/domain.ts";
-import { FencedError, isTierlogError } from "../../src/errors.ts";
+import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
+import { FencedError, InvariantError, isTierlogError } from "../../src/errors.ts";
+import { decodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
 import { IndexChain } from "../../src/index-chain/index-chain.ts";
-import type { ShardState } from "../../src/index-chain/shard-state.ts";
+import { ShardState } from "../../src/index-chain/shard-state.ts";
+import { dataKey, parseCheckpointKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
+import { silentLogger } from "../../src/runtime/logger.ts";
 import { seededRandom, type Random } from "../../src/runtime/random.ts";
+import { keysBelow } from "./links.ts";
 import { World, type SimProcess } from "./simulator.ts";
+import { digest, digestsFromZero } from "./states.ts";
 
 const SHARD = 0 as ShardId;
 const TOPIC = "ab".repeat(16) as TopicId;
@@ -26,19 +31,27 @@ export class History {
   readonly #acks: Ack[] = [];
   /** Digest of the state at each seq, by whoever folded it first. */
   readonly #digests = new Map<number, { digest: string; by: string }>();
-  readonly #sent = new Map<string, number>();
+  /** Each record with its place in the order of sending and its writer. */
+  readonly #sent = new Map<string, { readonly order: number; readonly writer: string }>();
+  readonly #chains: IndexChain[] = [];
+  readonly #long: boolean;
+  #objects = 0;
   #records = 0;
   #names = 0;
   fenced = 0;
 
   constructor(seed: number, seen: Map<string, number>) {
     this.#random = seededRandom(seed);
-    this.#world = new World(this.#random, seen, 1 + Math.floor(this.#random.float() * 8));
+    // Most are short and hit hard at the start. In the long ones a writer is mostly alone, or they fence each other before they
+    // come to checkpoints that replace older ones.
+    this.#long = this.#random.float() < 0.15;
+    const faults = 1 + Math.floor(this.#random.float() * (this.#long ? 24 : 12));
+    this.#world = new World(this.#random, seen, faults, this.#long ? 0.05 : 0.12);
   }
 
   async run(): Promise<void> {
     const writers = this.#random.float() < 0.6 ? 2 : 3;
-    const tasks = Array.from({ length: writers }, () => this.#writer(2));
+    const tasks = Array.from({ length: this.#long ? writers - 1 : writers }, () => this.#writer(this.#long ? 4 : 2));
     for (let reader = 0; reader < 2; reader++) tasks.push(this.#reader());
     const state = { running: true };
     let failure: unknown;
@@ -51,7 +64,7 @@ export class History {
       });
     for (let step = 0; state.running; step++) {
       if (step > 5000) throw new Error("the history does not end");
-      if (step > 400) this.#world.calm();
+      if (step > (this.#long ? 900 : 400)) this.#world.calm();
       const moved = await this.#world.step();
       if (!moved && state.running) await new Promise((resolve) => setImmediate(resolve));
     }
@@ -77,42 +90,58 @@ export class History {
   }
 
   async #produce(process: SimProcess, name: string): Promise<"done"> {
-    const chain = this.#chain(process, name);
-    const appends = 1 + Math.floor(this.#random.float() * 4);
+    const store = this.#store(process);
+    const chain = this.#chain(process, name, store);
+    const appends = 1 + Math.floor(this.#random.float() * (this.#long ? 16 : 5));
     for (let i = 0; i < appends;) {
       try {
         if (!chain.isOwner) {
           await chain.takeOver();
           this.#observe(chain.state, name);
+          if (!process.readFirstLink) this.#world.count("taken over from a checkpoint");
         }
-        await this.#append(chain);
+        await this.#append(chain, store, name);
         this.#observe(chain.state, name);
         i++;
       } catch (error) {
         if (error instanceof FencedError) {
           this.fenced++;
-          return "done";
+          break;
         }
         if (!isTierlogError(error) || error.kind !== "unavailable") throw error;
         // Unknown or not sent: the records are given up, the next append takes the shard over from ourselves.
         i++;
       }
     }
+    // Otherwise a checkpoint that it has begun goes on beside those who come after it.
+    if (this.#random.float() < 0.5) await chain.close();
     return "done";
   }
 
-  async #append(chain: IndexChain): Promise<void> {
+  async #append(chain: IndexChain, store: ObjectStore, name: string): Promise<void> {
     const partition = Math.floor(this.#random.float() * PARTITIONS);
     const count = 1 + Math.floor(this.#random.float() * 2);
     const records = Array.from({ length: count }, () => String(this.#records++).padStart(RECORD_BYTES, "0"));
-    for (const record of records) this.#sent.set(record, this.#sent.size);
+    for (const record of records) this.#sent.set(record, { order: this.#sent.size, writer: name });
+    const bytes = Buffer.from(records.join(""));
+    const position = Math.floor(this.#random.float() * 3) * RECORD_BYTES;
+    let key: ObjectKey | undefined;
+    if (this.#random.float() < 0.4) {
+      // Bytes first, under a name of their own; then the link that names them. Whatever ends in between leaves an orphan.
+      const random = Buffer.from(this.#random.bytes(8)).toString("hex");
+      key = dataKey(SHARD, chain.state.epoch, ++this.#objects, random);
+      const body = Buffer.concat([Buffer.alloc(position, "-"), bytes]);
+      const outcome = await store.put(key, body, { condition: { kind: "if-absent" } });
+      if (outcome.kind !== "written") throw new InvariantError(`the name ${key} was used before`);
+      this.#world.count("data object");
+    }
     const baseOffset = chain.state.extents({ topicId: TOPIC, partition })?.nextOffset ?? (0 as Offset);
     const epoch = chain.state.epoch;
     const commit = await chain.commit(
       [
         {
           type: "append",
-          objects: [],
+          objects: key === undefined ? [] : [{ key, sizeBytes: position + bytes.length }],
           extents: [
             {
               topicId: TOPIC,
@@ -120,15 +149,15 @@ export class History {
               leaderEpoch: epoch,
               baseOffset,
               nextOffset: (baseOffset + count) as Offset,
-              object: 0,
-              position: 0,
+              object: key === undefined ? 0 : 1,
+              position: key === undefined ? 0 : position,
               lengthBytes: count * RECORD_BYTES,
               maxTimestampMs: 0,
             },
           ],
         },
       ],
-      [Buffer.from(records.join(""))],
+      key === undefined ? [bytes] : [],
     );
     for (const [i, record] of records.entries()) {
       this.#acks.push({ partition, offset: baseOffset + i, record, epoch: commit.link.epoch });
@@ -138,10 +167,15 @@ export class History {
   async #reader(): Promise<void> {
     const process = this.#world.process("reader");
     process.mayCrash = false;
-    const chain = this.#chain(process, "reader");
+    let chain = this.#chain(process, "reader");
     for (let look = 0; look < 6; look++) {
+      if (this.#random.float() < 0.3) {
+        chain = this.#chain(process, "reader");
+        process.readFirstLink = false;
+      }
       try {
         await chain.refresh();
+        if (!process.readFirstLink) this.#world.count("read from a checkpoint");
       } catch (error) {
         if (!isTierlogError(error) || error.kind !== "unavailable") throw error;
       }
@@ -149,50 +183,56 @@ export class History {
     }
   }
 
-  #chain(process: SimProcess, name: string): IndexChain {
-    return new IndexChain({
-      store: settling(process.store, {
-        clock: process.clock,
-        random: this.#random,
-        deadlineMs: 2000,
-        requestTimeoutMs: 500,
-      }),
+  #store(process: SimProcess): ObjectStore {
+    return settling(process.store, {
+      clock: process.clock,
+      random: this.#random,
+      deadlineMs: 2000,
+      requestTimeoutMs: 500,
+    });
+  }
+
+  #chain(process: SimProcess, name: string, store = this.#store(process)): IndexChain {
+    const chain = new IndexChain({
+      store,
       shard: SHARD,
       writerId: name,
       clock: process.clock,
       random: this.#random,
+      logger: silentLogger,
+      checkpointEvery: 3 + Math.floor(this.#random.float() * 3),
     });
+    this.#chains.push(chain);
+    return chain;
   }
 
   /** Everybody who has folded the same number of links holds the same state. */
   #observe(state: ShardState, by: string): void {
-    const partitions = Array.from({ length: PARTITIONS }, (_, partition) => {
-      const extents = state.extents({ topicId: TOPIC, partition });
-      return extents === undefined
-        ? "-"
-        : Array.from({ length: extents.count }, (_, i) => JSON.stringify(extents.at(i))).join();
-    });
-    const digest = [state.lastLive, state.epoch, state.fence?.writeId, state.liveLinks, ...partitions].join("|");
+    const seen = digest(state);
     const known = this.#digests.get(state.nextSeq);
-    if (known === undefined) this.#digests.set(state.nextSeq, { digest, by });
-    else if (known.digest !== digest) {
+    if (known === undefined) this.#digests.set(state.nextSeq, { digest: seen, by });
+    else if (known.digest !== seen) {
       throw new Error(
-        `I2: ${by} and ${known.by} fold different states at seq ${state.nextSeq}:\n${digest}\n${known.digest}`,
+        `I2: ${by} and ${known.by} fold different states at seq ${state.nextSeq}:\n${seen}\n${known.digest}`,
       );
     }
   }
 
   async #check(): Promise<void> {
     const { server } = this.#world;
-    const chain = new IndexChain({
-      store: server,
-      shard: SHARD,
-      writerId: "checker",
-      clock: this.#world.process("checker").clock,
-      random: this.#random,
-    });
+    const truth = await digestsFromZero(server, new ShardState(SHARD));
+    for (const [nextSeq, { digest, by }] of this.#digests) {
+      if (nextSeq > 0 && digest !== truth[nextSeq - 1]) {
+        throw new Error(`I2: ${by} held at seq ${nextSeq}:\n${digest}\nthe links say:\n${truth[nextSeq - 1]}`);
+      }
+    }
+    await this.#checkCheckpoints(truth);
+    const chain = this.#chain(this.#world.process("checker"), "checker", server);
     await chain.refresh();
-    this.#observe(chain.state, "checker");
+    if (digest(chain.state) !== (truth.at(-1) ?? digest(new ShardState(SHARD)))) {
+      throw new Error(`C12: opened from a checkpoint:\n${digest(chain.state)}\nthe links say:\n${truth.at(-1)}`);
+    }
+    await this.#countOrphans(chain.state);
     const logs = await Promise.all(
       Array.from({ length: PARTITIONS }, (_, partition) => readLog(server, chain.state, partition)),
     );
@@ -208,28 +248,63 @@ export class History {
     if (new Set(all).size !== all.length) throw new Error(`I2: a record twice in ${all.join()}`);
     for (const log of logs) {
       for (const [i, entry] of log.entries()) {
+        if (!this.#sent.has(entry.record)) throw new Error(`I3: "${entry.record}" was never sent`);
         const before = log[i - 1];
         if (before === undefined) continue;
         if (entry.epoch < before.epoch) throw new Error("I4: a link of an older epoch is live behind a newer one");
         // One writer per epoch, and its records in the order it sent them.
         if (
           entry.epoch === before.epoch &&
-          (this.#sent.get(entry.record) ?? 0) < (this.#sent.get(before.record) ?? 0)
+          (this.#sent.get(entry.record)?.order ?? 0) < (this.#sent.get(before.record)?.order ?? 0)
         ) {
           throw new Error(`I2: ${entry.record} behind ${before.record} in epoch ${entry.epoch}`);
         }
-        if (entry.epoch === before.epoch && entry.writerId !== before.writerId) {
-          throw new Error(`I4: ${entry.writerId} and ${before.writerId} both wrote in epoch ${entry.epoch}`);
+        const writers = [before, entry].map(({ record }) => this.#sent.get(record)?.writer);
+        if (entry.epoch === before.epoch && writers[0] !== writers[1]) {
+          throw new Error(`I4: ${writers.join(" and ")} both wrote in epoch ${entry.epoch}`);
         }
       }
     }
+  }
+
+  /** C12: whatever ever landed as a checkpoint holds what the links up to its seq give, and two that do are kept. */
+  async #checkCheckpoints(truth: readonly string[]): Promise<void> {
+    const { server, landedCheckpoints, damagedCheckpoints } = this.#world;
+    for (const { key, body } of landedCheckpoints) {
+      const seq = parseCheckpointKey(key) ?? (0 as Seq);
+      const state = new ShardState(SHARD);
+      state.restore(await decodeCheckpoint(body, key, SHARD, seq));
+      if (digest(state) !== truth[seq]) {
+        throw new Error(`C12: checkpoint ${seq} holds:\n${digest(state)}\nthe links say:\n${truth[seq]}`);
+      }
+    }
+    let most = 0;
+    for (const chain of this.#chains) {
+      const { checkpointsWritten, checkpointsFailed, checkpointFallbacks } = chain.checkpointMetrics();
+      most = Math.max(most, checkpointsWritten);
+      if (checkpointsWritten > 0) this.#world.count("checkpoint written");
+      if (checkpointsFailed > 0) this.#world.count("checkpoint failed");
+      if (checkpointFallbacks > 0) this.#world.count("checkpoint fallback");
+    }
+    const kept = (await keysBelow(server, "checkpoint/")).length;
+    if (kept < landedCheckpoints.length) this.#world.count("checkpoint deleted");
+    // Those that were damaged may go; of the others two stay as soon as somebody has written two.
+    if (damagedCheckpoints === 0 && kept < Math.min(most, 2)) {
+      throw new Error(`${kept} checkpoints left of ${landedCheckpoints.length}, one process wrote ${most}`);
+    }
+  }
+
+  async #countOrphans(state: ShardState): Promise<void> {
+    const named = state.fence === undefined ? 0 : state.snapshot().objectCount;
+    const orphans = (await keysBelow(this.#world.server, "data/")).length - named;
+    if (orphans < 0) throw new Error(`I1: the chain names ${named} data objects, ${-orphans} of them are gone`);
+    if (orphans > 0) this.#world.count("orphan");
   }
 }
 
 interface LogEntry {
   readonly record: string;
   readonly epoch: Epoch;
-  readonly writerId: string;
 }
 
 async function readLog(server: ObjectStore, state: ShardState, partition: number): Promise<LogEntry[]> {
@@ -240,11 +315,12 @@ async function readLog(server: ObjectStore, state: ShardState, partition: number
     if (extent === undefined) break;
     const object = await server.get(state.objectKey(extent.object));
     if (object === undefined) throw new Error(`${state.objectKey(extent.object)} is gone`);
-    const body = Buffer.from(object.body);
-    const writerId = body.toString("utf8", 64 + 34, 64 + 34 + body.readUInt16BE(64 + 32));
-    const bytes = body.subarray(extent.position, extent.position + extent.lengthBytes);
+    if (extent.object < 0 && state.dataObject(extent.object).sizeBytes !== object.sizeBytes)
+      throw new Error(`${state.objectKey(extent.object)} has ${object.sizeBytes} bytes`);
+    const bytes = Buffer.from(object.body).subarray(extent.position, extent.position + extent.lengthBytes);
+    if (bytes.length !== extent.lengthBytes) throw new Error(`${state.objectKey(extent.object)} is cut`);
     for (let at = 0; at < bytes.length; at += RECORD_BYTES) {
-      log.push({ record: bytes.toString("latin1", at, at + RECORD_BYTES), epoch: extent.leaderEpoch, writerId });
+      log.push({ record: bytes.toString("latin1", at, at + RECORD_BYTES), epoch: extent.leaderEpoch });
     }
   }
   return log;

@@ -2,35 +2,38 @@ import { expect, test } from "vitest";
 
 import { History } from "./history.ts";
 
-const HISTORIES = Number(process.env["TIERLOG_TEST_HISTORIES"] ?? 6000);
+const HISTORIES = Number(process.env["TIERLOG_TEST_HISTORIES"] ?? 8000);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 
 /** Each must have happened somewhere, or the histories prove less than they claim. */
+const PUTS = ["put fence", "put append", "put data", "put checkpoint"];
+const REQUESTS = [...PUTS, "get link", "get checkpoint", "list", "delete"];
 const FAULTS = [
-  "lost answer of put fence",
-  "lost answer of put append",
-  "lost answer of get",
-  "lost request of put fence",
-  "lost request of put append",
-  "lost request of get",
-  "late landing of put fence",
-  "late landing of put append",
-  "landing after death of put fence",
-  "landing after death of put append",
+  ...REQUESTS.map((request) => `lost request of ${request}`),
+  ...REQUESTS.map((request) => `lost answer of ${request}`),
+  ...[...PUTS, "delete"].map((request) => `late landing of ${request}`),
+  ...[...PUTS, "delete"].map((request) => `landing after death of ${request}`),
   "pause",
   "crash",
+  "damaged checkpoint",
+  "cut checkpoint",
 ];
 const CRASH_POINTS = [
-  "crash at put fence, sent",
-  "crash at put fence, landed",
-  "crash at put append, sent",
-  "crash at put append, landed",
-  "crash at get, sent",
-  "crash at get, landed",
+  ...REQUESTS.flatMap((request) => [`crash at ${request}, sent`, `crash at ${request}, landed`]),
   "crash at sleep",
 ];
+const EVENTS = [
+  "checkpoint written",
+  "checkpoint failed",
+  "checkpoint deleted",
+  "checkpoint fallback",
+  "taken over from a checkpoint",
+  "read from a checkpoint",
+  "data object",
+  "orphan",
+];
 
-test(`I1, I2, I4 hold over ${HISTORIES} histories of 2 to 3 writers with crashes, lost answers, late landings and pauses`, async () => {
+test(`I1, I2, I4, C12 hold over ${HISTORIES} histories of 2 to 3 writers with data objects, checkpoints, crashes, lost answers, late landings, damage and pauses`, async () => {
   const seen = new Map<string, number>();
   let fenced = 0;
   for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
@@ -45,9 +48,9 @@ test(`I1, I2, I4 hold over ${HISTORIES} histories of 2 to 3 writers with crashes
     fenced += history.fenced;
   }
   if (HISTORIES < 1000) return;
-  expect([...FAULTS, ...CRASH_POINTS].filter((what) => !seen.has(what))).toEqual([]);
+  expect([...FAULTS, ...CRASH_POINTS, ...EVENTS].filter((what) => !seen.has(what))).toEqual([]);
   expect(fenced).toBeGreaterThan(HISTORIES / 10);
-}, 120_000);
+}, 600_000);
 
 test("one seed decides the whole history", async () => {
   const traces = await Promise.all(

@@ -1,8 +1,13 @@
-import type { Epoch, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
+import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
+import { IndexChain } from "../../src/index-chain/index-chain.ts";
 import { encodeLink, type LinkDraft, type LinkExtent } from "../../src/index-chain/index-file.ts";
 import type { WriteId } from "../../src/index-chain/write-id.ts";
-import { indexKey } from "../../src/object-store/object-names.ts";
+import { checkpointPrefix, indexKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { settling } from "../../src/object-store/settling.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import { silentLogger, type Logger } from "../../src/runtime/logger.ts";
+import { seededRandom } from "../../src/runtime/random.ts";
 
 export const SHARD = 0 as ShardId;
 export const TOPIC = "0123456789abcdef".repeat(2) as TopicId;
@@ -70,4 +75,70 @@ export async function land(store: ObjectStore, link: LinkDraft): Promise<"writte
   const payload = link.entries.some((entry) => entry.type === "append") ? [Buffer.from("abcd")] : [];
   const { bytes } = encodeLink(link, payload);
   return (await store.put(indexKey(SHARD, link.seq), bytes, { condition: { kind: "if-absent" } })).kind;
+}
+
+/** One process on `store`. Without `checkpointEvery` its checkpoints are too rare to matter. */
+export function chain(
+  name: string,
+  store: ObjectStore,
+  options: { readonly checkpointEvery?: number; readonly logger?: Logger } = {},
+): IndexChain {
+  const random = seededRandom(name.charCodeAt(0));
+  return new IndexChain({
+    store: settling(store, { clock: systemClock, random, deadlineMs: 60 }),
+    shard: SHARD,
+    writerId: name,
+    clock: systemClock,
+    random,
+    logger: options.logger ?? silentLogger,
+    checkpointEvery: options.checkpointEvery ?? 1_000_000,
+  });
+}
+
+/** Commits one record; returns the seq of its link. */
+export async function append(to: IndexChain): Promise<number> {
+  const base = to.state.extents(PARTITION)?.nextOffset ?? 0;
+  const { link } = await to.commit(
+    [{ type: "append", objects: [], extents: [extent(base, base + 1, to.state.epoch)] }],
+    [Buffer.from("abcd")],
+  );
+  return link.seq;
+}
+
+export async function keysBelow(store: ObjectStore, prefix: string): Promise<ObjectKey[]> {
+  const keys: ObjectKey[] = [];
+  for await (const { key } of store.list(prefix)) keys.push(key);
+  return keys;
+}
+
+/** Names of the checkpoints in the store, oldest first. */
+export function checkpointKeys(store: ObjectStore): Promise<ObjectKey[]> {
+  return keysBelow(store, checkpointPrefix(SHARD));
+}
+
+/** Puts `change` of the object's bytes in its place, as damage does. */
+export async function damage(
+  store: ObjectStore,
+  key: ObjectKey,
+  change: (bytes: Uint8Array) => Uint8Array,
+): Promise<void> {
+  const stored = await store.get(key);
+  if (stored === undefined) throw new Error(`${key} does not exist`);
+  await store.put(key, change(stored.body), { condition: { kind: "none" } });
+}
+
+export function flipped(at: number): (bytes: Uint8Array) => Uint8Array {
+  return (bytes) => {
+    const copy = Uint8Array.from(bytes);
+    copy[at] = (copy[at] ?? 0) ^ 1;
+    return copy;
+  };
+}
+
+/** Keeps what was warned of. */
+export function listeningLogger(): Logger & {
+  readonly warnings: { message: string; fields: Record<string, unknown> }[];
+} {
+  const warnings: { message: string; fields: Record<string, unknown> }[] = [];
+  return { warnings, info: () => undefined, warn: (message, fields = {}) => void warnings.push({ message, fields }) };
 }

@@ -1,9 +1,11 @@
 import type { ObjectKey } from "../../src/domain.ts";
 import { AbortedError, ObjectStoreError } from "../../src/errors.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
+import { parseCheckpointKey } from "../../src/object-store/object-names.ts";
 import type {
   CallOptions,
   GetOptions,
+  ListOptions,
   ObjectInfo,
   ObjectStore,
   PutOptions,
@@ -26,11 +28,17 @@ export class World {
   readonly #timers: Timer[] = [];
   #nowMs = 1_700_000_000_000;
   #faultsLeft: number;
+  readonly #faultRate: number;
+  /** Every checkpoint that ever landed, also those that were deleted or damaged since. */
+  readonly landedCheckpoints: { readonly key: ObjectKey; readonly body: Uint8Array }[] = [];
+  damagedCheckpoints = 0;
 
-  constructor(random: Random, seen: Map<string, number>, faults: number) {
+  /** At most `faults`, each step one with the probability `faultRate`. */
+  constructor(random: Random, seen: Map<string, number>, faults: number, faultRate: number) {
     this.random = random;
     this.seen = seen;
     this.#faultsLeft = faults;
+    this.#faultRate = faultRate;
   }
 
   count(what: string): void {
@@ -96,7 +104,7 @@ export class World {
     for (const process of new Set([...this.#requests, ...this.#timers].map((waiting) => waiting.process))) {
       if (process.pausedSteps > 0) process.pausedSteps--;
     }
-    if (this.#faultsLeft > 0 && this.random.float() < 0.12 && this.#fault()) {
+    if (this.#faultsLeft > 0 && this.random.float() < this.#faultRate && (await this.#fault())) {
       this.#faultsLeft--;
       await settle();
       return true;
@@ -126,17 +134,23 @@ export class World {
   }
 
   /** One fault, if there is something to break. */
-  #fault(): boolean {
-    const kind = Math.floor(this.random.float() * 5);
+  async #fault(): Promise<boolean> {
+    const kind = Math.floor(this.random.float() * 6);
+    if (kind === 5) return this.#damageNewestCheckpoint();
     const alive = this.#requests.filter((request) => request.wanted && request.process.alive);
-    const request = alive[Math.floor(this.random.float() * alive.length)];
+    // Half of the faults go to what is rare on the wire, or it would hardly ever be hit.
+    const rare = this.random.float() < 0.5 ? alive.filter(({ point }) => RARE.test(point)) : [];
+    const among = rare.length > 0 ? rare : alive;
+    const request = among[Math.floor(this.random.float() * among.length)];
     if (kind === 4) {
       const timer = this.#timers.find((candidate) => candidate.process.alive);
       const victim = request?.process ?? timer?.process;
       if (victim === undefined || !victim.mayCrash) return false;
-      const waiting = this.#requests.find((candidate) => candidate.wanted && candidate.process === victim);
+      // With a checkpoint under way there may be two: a crash is at both.
+      const waiting = this.#requests.filter((candidate) => candidate.wanted && candidate.process === victim);
       this.count("crash");
-      this.count(waiting === undefined ? "crash at sleep" : `crash at ${waiting.point}, ${waiting.state}`);
+      if (waiting.length === 0) this.count("crash at sleep");
+      for (const { point, state } of waiting) this.count(`crash at ${point}, ${state}`);
       this.#crash(victim);
       return true;
     }
@@ -163,6 +177,22 @@ export class World {
       request.wanted = false;
     }
     request.reject(lost);
+    return true;
+  }
+
+  /** Bit rot, or a torn copy: what it held was right once. */
+  async #damageNewestCheckpoint(): Promise<boolean> {
+    let newest: ObjectKey | undefined;
+    for await (const { key } of this.#server.list("checkpoint/")) newest = key;
+    const stored = newest === undefined ? undefined : await this.#server.get(newest);
+    if (newest === undefined || stored === undefined) return false;
+    const at = Math.floor(this.random.float() * stored.body.length);
+    const cut = this.random.float() < 0.3;
+    const damaged = cut ? stored.body.subarray(0, at) : Uint8Array.from(stored.body);
+    if (!cut) damaged[at] = (damaged[at] ?? 0) ^ 0x10;
+    await this.#server.put(newest, damaged, { condition: { kind: "none" } });
+    this.damagedCheckpoints++;
+    this.count(cut ? "cut checkpoint" : "damaged checkpoint");
     return true;
   }
 
@@ -199,6 +229,8 @@ export class World {
   }
 }
 
+const RARE = /checkpoint|delete/;
+
 interface Request {
   readonly process: SimProcess;
   readonly point: string;
@@ -223,6 +255,8 @@ export class SimProcess {
   alive = true;
   mayCrash = true;
   pausedSteps = 0;
+  /** Did it look for the first link of the chain? One that starts from a checkpoint does not. */
+  readFirstLink = false;
   onCrash: () => void = () => undefined;
   readonly #world: World;
 
@@ -251,19 +285,31 @@ export class SimProcess {
       act: (server: ObjectStore) => Promise<T>,
     ): Promise<T> => this.#world.send(this, point, options?.signal, act);
     return {
-      get: (key: ObjectKey, options: GetOptions = {}): Promise<StoredObject | undefined> =>
-        send("get", options, (server) => server.get(key, withoutSignal(options))),
+      get: (key: ObjectKey, options: GetOptions = {}): Promise<StoredObject | undefined> => {
+        if (key.endsWith("/00000000000000000000.idx")) this.readFirstLink = true;
+        return send(`get ${kindOf(key)}`, options, (server) => server.get(key, withoutSignal(options)));
+      },
       head: (key: ObjectKey, options?: CallOptions): Promise<ObjectInfo | undefined> =>
         send("head", options, (server) => server.head(key)),
       put: (key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> => {
-        // Byte 0 of the first entry tells fences from appends; only used to name crash points.
+        const kind = kindOf(key) === "link" ? entryKind(body) : kindOf(key);
         const copy = Uint8Array.from(body);
-        return send(`put ${entryKind(body)}`, options, (server) =>
-          server.put(key, copy, { condition: options.condition }),
-        );
+        return send(`put ${kind}`, options, async (server) => {
+          const outcome = await server.put(key, copy, { condition: options.condition });
+          if (kind === "checkpoint" && outcome.kind === "written") {
+            this.#world.landedCheckpoints.push({ key, body: copy });
+          }
+          return outcome;
+        });
+      },
+      async *list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
+        yield* await send("list", options, async (server) => {
+          const found: ObjectInfo[] = [];
+          for await (const info of server.list(prefix)) found.push(info);
+          return found;
+        });
       },
       createMultipart: () => Promise.reject(new Error("the index chain makes no uploads")),
-      list: (prefix: string) => this.#world.server.list(prefix),
       delete: (keys: readonly ObjectKey[], options?: CallOptions): Promise<void> =>
         send("delete", options, (server) => server.delete(keys)),
       close: () => Promise.resolve(),
@@ -275,6 +321,12 @@ function withoutSignal(options: GetOptions): GetOptions {
   return options.range === undefined ? {} : { range: options.range };
 }
 
+function kindOf(key: ObjectKey): "link" | "checkpoint" | "data" {
+  if (key.startsWith("data/")) return "data";
+  return parseCheckpointKey(key) === undefined ? "link" : "checkpoint";
+}
+
+/** Byte 0 of the first entry tells fences from appends; only used to name crash points. */
 function entryKind(body: Uint8Array): string {
   const view = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const writerIdBytes = view.readUInt16BE(64 + 32);

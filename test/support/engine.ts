@@ -10,6 +10,7 @@ const MIB = 1024 * KIB;
 interface Overrides {
   readonly path?: string;
   readonly shards?: number;
+  readonly checkpointEvery?: number;
   readonly storage?: Partial<Omit<Config["storage"], "object">> & {
     readonly object?: Partial<Config["storage"]["object"]>;
   };
@@ -41,6 +42,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         ...overrides.storage?.object,
       },
     },
+    index: { checkpointEvery: overrides.checkpointEvery ?? 256 },
     flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },
     cache: { tailSizeBytes: 32 * MIB, sizeBytes: 64 * MIB, ...overrides.cache },

@@ -1,0 +1,348 @@
+import {
+  MAX_EPOCH,
+  partitionKey,
+  type Epoch,
+  type ObjectKey,
+  type Seq,
+  type ShardId,
+  type TopicId,
+} from "../domain.ts";
+import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
+import { readInt64, readUint32, writeInt32, writeInt64 } from "../record/big-endian.ts";
+import { ByteReader, ByteWriter } from "../record/bytes.ts";
+import { crc32c } from "../record/crc32c.ts";
+import { nextTurn } from "../runtime/turn.ts";
+import { ExtentColumns, type FrozenExtents } from "./extent-columns.ts";
+import type { DataObjectRef } from "./index-file.ts";
+import type { Fence, PartitionSnapshot, StateSnapshot } from "./shard-state.ts";
+import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
+
+/**
+ * The codec of a checkpoint, the folded state of a shard behind one link. Layout, worked example and the rules for versions:
+ * docs/checkpoint-format.md. Golden file: test/format/.
+ *
+ * The bytes depend on the state alone, so on the chain alone: whoever writes the checkpoint of a seq writes the same bytes.
+ */
+
+export const CHECKPOINT_FORMAT_VERSION = 1;
+export const CHECKPOINT_HEADER_BYTES = 64;
+
+const MAGIC = 0x544c_4f47; // "TLOG"
+const MAGIC_CHECKPOINT = 0x434b_5054; // "CKPT"
+const CRC_BYTES = 4;
+const JOURNAL_ID_BYTES = 16;
+const TOPIC_ID_BYTES = 16;
+/** Topic, partition, start offset, number of extents. */
+const PARTITION_BYTES = 4 + 4 + 8 + 4;
+const EXTENT_BYTES = 36;
+/** A data object's length of name and size; the name itself may be empty. */
+const OBJECT_BYTES_MIN = 2 + 8;
+
+/** Extents coded before other work gets its turn: about a millisecond. Partitions and data objects take the time of several. */
+const ITEMS_PER_TURN = 8192;
+const ITEMS_PER_PARTITION = 32;
+const ITEMS_PER_OBJECT = 4;
+
+/** Counts items of work, to tell when other work is due its turn. */
+class Pace {
+  #items = 0;
+
+  /** Call after each piece of work, counted in extents. true: await `nextTurn` now. */
+  isTurnOver(items: number): boolean {
+    this.#items += items;
+    if (this.#items < ITEMS_PER_TURN) return false;
+    this.#items = 0;
+    return true;
+  }
+}
+
+/**
+ * The bytes of a checkpoint. Takes several turns of the event loop where there is much to encode, which `snapshot` outlives
+ * unchanged by its own contract.
+ */
+export async function encodeCheckpoint(snapshot: StateSnapshot): Promise<Uint8Array> {
+  const pace = new Pace();
+  const topics = new Map<TopicId, number>();
+  let extentCount = 0;
+  for (const { topicId, extents } of snapshot.partitions) {
+    if (!topics.has(topicId)) topics.set(topicId, topics.size);
+    extentCount += extents.count;
+  }
+  const head = await encodeHead(snapshot, topics, pace);
+  const partitionBytes = snapshot.partitions.length * PARTITION_BYTES + extentCount * EXTENT_BYTES;
+  const bodyBytes = head.length + partitionBytes + CRC_BYTES;
+  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(CHECKPOINT_HEADER_BYTES + bodyBytes).buffer);
+  bytes.set(encodeHeader(snapshot, bodyBytes), 0);
+  bytes.set(head, CHECKPOINT_HEADER_BYTES);
+
+  let at = CHECKPOINT_HEADER_BYTES + head.length;
+  for (const { topicId, partition, extents } of snapshot.partitions) {
+    writeInt32(bytes, at, topics.get(topicId) ?? 0);
+    writeInt32(bytes, at + 4, partition);
+    writeInt64(bytes, at + 8, extents.startOffset);
+    writeInt32(bytes, at + 16, extents.count);
+    at += PARTITION_BYTES;
+    if (pace.isTurnOver(ITEMS_PER_PARTITION)) await nextTurn();
+    for (let from = 0; from < extents.count; from += ITEMS_PER_TURN) {
+      const to = Math.min(extents.count, from + ITEMS_PER_TURN);
+      at = writeExtents(bytes, at, extents.columns, from, to);
+      if (pace.isTurnOver(to - from)) await nextTurn();
+    }
+  }
+  writeInt32(bytes, at, crc32c(bytes.subarray(CHECKPOINT_HEADER_BYTES, at)));
+  if (at + CRC_BYTES !== bytes.length) throw new InvariantError(`checkpoint of ${at} bytes, planned ${bytes.length}`);
+  return bytes;
+}
+
+function encodeHeader(snapshot: StateSnapshot, bodyBytes: number): Uint8Array {
+  const out = new ByteWriter(CHECKPOINT_HEADER_BYTES);
+  out.u32(MAGIC);
+  out.u32(MAGIC_CHECKPOINT);
+  out.u16(CHECKPOINT_FORMAT_VERSION);
+  out.u8(0); // flags
+  out.u8(0); // encryption: 0 is none
+  out.u32(snapshot.shard);
+  out.u64(snapshot.seq);
+  out.u64(bodyBytes);
+  out.zeros(CHECKPOINT_HEADER_BYTES - CRC_BYTES - out.position);
+  out.u32(crc32c(out.bytes()));
+  return out.bytes();
+}
+
+/** The body up to the partitions. */
+async function encodeHead(
+  snapshot: StateSnapshot,
+  topics: ReadonlyMap<TopicId, number>,
+  pace: Pace,
+): Promise<Uint8Array> {
+  const { fence } = snapshot;
+  const out = new ByteWriter(1024);
+  out.hex(snapshot.lastLive, WRITE_ID_BYTES);
+  out.u64(snapshot.liveLinks);
+  out.u64(0); // boundary: no link was deleted
+  out.u8(snapshot.released ? 1 : 0);
+  out.u64(fence.seq);
+  out.u32(fence.epoch);
+  out.hex(fence.writeId, WRITE_ID_BYTES);
+  out.hex(fence.journalId, JOURNAL_ID_BYTES);
+  out.u32(fence.journalSince);
+  out.string(fence.writerId);
+  out.string(fence.endpoint);
+  out.u32(topics.size);
+  for (const topicId of topics.keys()) out.hex(topicId, TOPIC_ID_BYTES);
+  out.u32(snapshot.objectCount);
+  for (let i = 0; i < snapshot.objectCount; i++) {
+    const object = snapshot.objects[i];
+    if (object === undefined) throw new InvariantError(`snapshot without its data object ${i}`);
+    out.string(object.key);
+    out.u64(object.sizeBytes);
+    if (pace.isTurnOver(ITEMS_PER_OBJECT)) await nextTurn();
+  }
+  out.u32(snapshot.partitions.length);
+  return out.bytes();
+}
+
+/** Writes extents `from` … `to` of `columns` at `at`; returns where they end. */
+function writeExtents(bytes: Uint8Array, at: number, columns: ExtentColumns, from: number, to: number): number {
+  // Every index lies below the capacity of the columns: the accesses never miss.
+  for (let i = from; i < to; i++) {
+    writeInt32(bytes, at, columns.nextOffsets[i]! - columns.baseOffsets[i]!);
+    writeInt32(bytes, at + 4, columns.epochs[i]!);
+    writeInt32(bytes, at + 8, columns.lengths[i]!);
+    writeInt64(bytes, at + 12, columns.objects[i]!);
+    writeInt64(bytes, at + 20, columns.positions[i]!);
+    writeInt64(bytes, at + 28, columns.timestamps[i]!);
+    at += EXTENT_BYTES;
+  }
+  return at;
+}
+
+/**
+ * Checks and reads a whole checkpoint, which must be that of `seq`. `CorruptionError` naming object and byte,
+ * `UnsupportedVersionError`. Nothing is allocated for a number before the bytes it speaks of are known to be there.
+ */
+export async function decodeCheckpoint(
+  bytes: Uint8Array,
+  key: ObjectKey,
+  shard: ShardId,
+  seq: Seq,
+): Promise<StateSnapshot> {
+  checkHeader(bytes, key, shard, seq);
+  const crcAt = bytes.length - CRC_BYTES;
+  if (crc32c(bytes.subarray(CHECKPOINT_HEADER_BYTES, crcAt)) !== readUint32(bytes, crcAt))
+    throw new CorruptionError(key, CHECKPOINT_HEADER_BYTES, "body fails its CRC32C");
+
+  const pace = new Pace();
+  const body = bytes.subarray(0, crcAt);
+  const reader = new ByteReader(body.subarray(CHECKPOINT_HEADER_BYTES), key, CHECKPOINT_HEADER_BYTES);
+  const lastLive = reader.hex(WRITE_ID_BYTES) as WriteId;
+  const liveLinks = reader.u64();
+  if (liveLinks < 1 || liveLinks > seq + 1)
+    throw new CorruptionError(key, reader.position - 8, `${liveLinks} live links up to ${seq}`);
+  const boundary = reader.u64();
+  // Its links below the boundary may be gone: the rules for that are not of this version.
+  if (boundary !== 0) throw new UnsupportedVersionError(`boundary of checkpoint ${key}`, boundary, 0);
+  const released = reader.u8();
+  if (released > 1) throw new CorruptionError(key, reader.position - 1, `released is ${released}`);
+  const fence = decodeFence(reader, key, seq);
+  const topics: TopicId[] = [];
+  for (let left = reader.count(TOPIC_ID_BYTES); left > 0; left--) topics.push(reader.hex(TOPIC_ID_BYTES) as TopicId);
+  const objects: DataObjectRef[] = [];
+  for (let left = reader.count(OBJECT_BYTES_MIN); left > 0; left--) {
+    objects.push({ key: reader.string() as ObjectKey, sizeBytes: reader.u64() });
+    if (pace.isTurnOver(ITEMS_PER_OBJECT)) await nextTurn();
+  }
+
+  const limits: ExtentLimits = { key, seq, epoch: fence.epoch, objects };
+  const names = new Set<string>();
+  const partitions: PartitionSnapshot[] = [];
+  for (let left = reader.count(PARTITION_BYTES); left > 0; left--) {
+    const at = reader.position;
+    const topicId = topics[reader.u32()];
+    if (topicId === undefined) throw new CorruptionError(key, at, "partition of a topic that is not listed");
+    const partition = reader.u32();
+    const name = partitionKey({ topicId, partition });
+    if (names.has(name)) throw new CorruptionError(key, at, `partition ${name} stands here twice`);
+    names.add(name);
+    const startOffset = reader.u64();
+    const count = reader.count(EXTENT_BYTES);
+    const extentsAt = reader.position;
+    reader.slice(count * EXTENT_BYTES);
+    const extents: FrozenExtents = { columns: new ExtentColumns(count), count, startOffset };
+    for (let from = 0; from < count; from += ITEMS_PER_TURN) {
+      const to = Math.min(count, from + ITEMS_PER_TURN);
+      readExtents(body, extentsAt, extents, from, to, limits);
+      if (pace.isTurnOver(to - from)) await nextTurn();
+    }
+    partitions.push({ topicId, partition, extents });
+    if (pace.isTurnOver(ITEMS_PER_PARTITION)) await nextTurn();
+  }
+  reader.end();
+  return {
+    shard,
+    seq,
+    lastLive,
+    liveLinks,
+    released: released === 1,
+    fence,
+    objects,
+    objectCount: objects.length,
+    partitions,
+  };
+}
+
+function checkHeader(bytes: Uint8Array, key: ObjectKey, shard: ShardId, seq: Seq): void {
+  if (bytes.length < CHECKPOINT_HEADER_BYTES + CRC_BYTES)
+    throw new CorruptionError(key, bytes.length, `checkpoint is cut at byte ${bytes.length}`);
+  const reader = new ByteReader(bytes.subarray(0, CHECKPOINT_HEADER_BYTES), key, 0);
+  if (reader.u32() !== MAGIC || reader.u32() !== MAGIC_CHECKPOINT)
+    throw new CorruptionError(key, 0, "not a checkpoint (magic bytes differ)");
+  const crcAt = CHECKPOINT_HEADER_BYTES - CRC_BYTES;
+  // Before the version is believed: a flipped version byte is corruption, not a newer format.
+  if (crc32c(bytes.subarray(0, crcAt)) !== readUint32(bytes, crcAt))
+    throw new CorruptionError(key, 0, "header fails its CRC32C");
+  const version = reader.u16();
+  if (version !== CHECKPOINT_FORMAT_VERSION)
+    throw new UnsupportedVersionError(`checkpoint ${key}`, version, CHECKPOINT_FORMAT_VERSION);
+  const flags = reader.u8();
+  if (flags !== 0) throw new UnsupportedVersionError(`flags of checkpoint ${key}`, flags, 0);
+  const encryption = reader.u8();
+  if (encryption !== 0) throw new UnsupportedVersionError(`encryption of checkpoint ${key}`, encryption, "0 (none)");
+  const foundShard = reader.u32();
+  const foundSeq = reader.u64();
+  if (foundShard !== shard || foundSeq !== seq)
+    throw new CorruptionError(
+      key,
+      12,
+      `holds seq ${foundSeq} of shard ${foundShard}: the object stands under a wrong name`,
+    );
+  const bodyBytes = reader.u64();
+  if (bodyBytes !== bytes.length - CHECKPOINT_HEADER_BYTES)
+    throw new CorruptionError(
+      key,
+      bytes.length,
+      `object has ${bytes.length} bytes, its header says ${CHECKPOINT_HEADER_BYTES + bodyBytes}`,
+    );
+}
+
+function decodeFence(reader: ByteReader, key: ObjectKey, seq: Seq): Fence {
+  const at = reader.position;
+  const fence: Fence = {
+    seq: reader.u64() as Seq,
+    epoch: reader.u32() as Epoch,
+    writeId: reader.hex(WRITE_ID_BYTES) as WriteId,
+    journalId: reader.hex(JOURNAL_ID_BYTES),
+    journalSince: reader.u32() as Epoch,
+    writerId: reader.string(),
+    endpoint: reader.string(),
+  };
+  if (
+    fence.seq > seq ||
+    fence.epoch < 1 ||
+    fence.epoch > MAX_EPOCH ||
+    fence.journalSince < 1 ||
+    fence.journalSince > fence.epoch
+  )
+    throw new CorruptionError(
+      key,
+      at,
+      `fence at seq ${fence.seq} with epoch ${fence.epoch} and a journal since epoch ${fence.journalSince}`,
+    );
+  return fence;
+}
+
+interface ExtentLimits {
+  readonly key: ObjectKey;
+  readonly seq: Seq;
+  readonly epoch: Epoch;
+  readonly objects: readonly DataObjectRef[];
+}
+
+/** Reads extents `from` … `to` of those that begin at `start`. REQUIRES: `body` holds them. */
+function readExtents(
+  body: Uint8Array,
+  start: number,
+  { columns, startOffset }: FrozenExtents,
+  from: number,
+  to: number,
+  limits: ExtentLimits,
+): void {
+  let offset = from === 0 ? startOffset : columns.nextOffsets[from - 1]!;
+  for (let i = from; i < to; i++) {
+    const at = start + i * EXTENT_BYTES;
+    const span = readUint32(body, at);
+    const epoch = readUint32(body, at + 4);
+    const lengthBytes = readUint32(body, at + 8);
+    const object = readInt64(body, at + 12);
+    const position = readInt64(body, at + 20);
+    const maxTimestampMs = readInt64(body, at + 28);
+    const nextOffset = offset + span;
+    const sizeBytes = object < 0 ? limits.objects[-1 - object]?.sizeBytes : Number.MAX_SAFE_INTEGER;
+    // Written so that a number which is none (beyond 2^53) fails as well.
+    const right =
+      span > 0 &&
+      lengthBytes > 0 &&
+      epoch > 0 &&
+      epoch <= limits.epoch &&
+      Number.isSafeInteger(nextOffset) &&
+      object <= limits.seq &&
+      position >= 0 &&
+      sizeBytes !== undefined &&
+      position + lengthBytes <= sizeBytes &&
+      Number.isSafeInteger(maxTimestampMs);
+    if (!right)
+      throw new CorruptionError(
+        limits.key,
+        at,
+        `extent of ${span} offsets from ${offset}, epoch ${epoch}, ${lengthBytes} bytes at ${position} of object ${object}`,
+      );
+    columns.baseOffsets[i] = offset;
+    columns.nextOffsets[i] = nextOffset;
+    columns.epochs[i] = epoch;
+    columns.lengths[i] = lengthBytes;
+    columns.objects[i] = object;
+    columns.positions[i] = position;
+    columns.timestamps[i] = maxTimestampMs;
+    offset = nextOffset;
+  }
+}

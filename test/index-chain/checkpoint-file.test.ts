@@ -1,0 +1,338 @@
+import { readFileSync } from "node:fs";
+
+import { describe, expect, test } from "vitest";
+
+import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
+import { isTierlogError } from "../../src/errors.ts";
+import { CHECKPOINT_HEADER_BYTES, decodeCheckpoint, encodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
+import type { LinkExtent } from "../../src/index-chain/index-file.ts";
+import { ShardState } from "../../src/index-chain/shard-state.ts";
+import { NO_WRITE_ID, type WriteId } from "../../src/index-chain/write-id.ts";
+import { checkpointKey, dataKey, indexKey } from "../../src/object-store/object-names.ts";
+import { crc32c } from "../../src/record/crc32c.ts";
+import { extent, PARTITION, SHARD, TOPIC, writeId } from "./links.ts";
+import { digest } from "./states.ts";
+
+const OTHER_TOPIC = "fedcba9876543210".repeat(2) as TopicId;
+
+interface Fold {
+  readonly state: ShardState;
+  lastLive: WriteId;
+}
+
+function fold(into: Fold, epoch: number, entries: Parameters<ShardState["apply"]>[0]["entries"]): void {
+  const { state } = into;
+  const id = writeId(`link ${state.nextSeq}`);
+  const key = indexKey(SHARD, state.nextSeq);
+  const liveness = state.apply(
+    {
+      shard: SHARD,
+      seq: state.nextSeq,
+      epoch: epoch as Epoch,
+      writeId: id,
+      prev: into.lastLive,
+      writerId: "host:42:beef",
+      createdAtMs: 1_700_000_000_000,
+      entries,
+      sizeBytes: 1000,
+    },
+    key,
+  );
+  if (liveness !== "live") throw new Error("void link in a fixture");
+  into.lastLive = id;
+}
+
+function fenced(): Fold {
+  const into = { state: new ShardState(SHARD), lastLive: NO_WRITE_ID };
+  fold(into, 3, [{ type: "fence", journalId: "7".repeat(32), endpoint: "10.0.0.7:9092" }]);
+  return into;
+}
+
+/** The state of the worked example in docs/checkpoint-format.md. */
+function example(): ShardState {
+  const into = fenced();
+  fold(into, 3, [{ type: "append", objects: [], extents: [extent(0, 3, 3, 189, 5)] }]);
+  fold(into, 3, [
+    {
+      type: "append",
+      objects: [{ key: dataKey(SHARD, 3 as Epoch, 1, "00112233445566ff"), sizeBytes: 9000 }],
+      extents: [
+        { ...extent(3, 103, 3, 0, 5000), object: 1 },
+        { ...extent(0, 1, 3, 5000, 3000), object: 1, topicId: OTHER_TOPIC, partition: 2 },
+      ],
+    },
+  ]);
+  return into.state;
+}
+
+/** So many extents in each of so many partitions. */
+function large(partitions: number, extents: number): Fold {
+  const into = fenced();
+  for (let i = 0; i < extents; i++) {
+    const run: LinkExtent[] = Array.from({ length: partitions }, (_, partition) => ({
+      ...extent(i * 10, i * 10 + 10, 3, 1000 + partition * 100, 100),
+      partition,
+    }));
+    fold(into, 3, [{ type: "append", objects: [], extents: run }]);
+  }
+  return into;
+}
+
+async function decoded(bytes: Uint8Array, seq: Seq, key: ObjectKey = checkpointKey(SHARD, seq)): Promise<ShardState> {
+  const state = new ShardState(SHARD);
+  state.restore(await decodeCheckpoint(bytes, key, SHARD, seq));
+  return state;
+}
+
+const SEQ = 2 as Seq;
+const KEY = checkpointKey(SHARD, SEQ);
+
+test("golden file: checkpoint.ckpt is what is written, byte for byte, and reads back", async () => {
+  const golden = readFileSync(new URL("../format/checkpoint.ckpt", import.meta.url));
+  expect(Buffer.from(await encodeCheckpoint(example().snapshot())).toString("hex")).toBe(golden.toString("hex"));
+  expect(digest(await decoded(golden, SEQ))).toBe(digest(example()));
+});
+
+test("a restored state goes on as the one it was taken of, and neither sees what the other adds", async () => {
+  const state = example();
+  const snapshot = state.snapshot();
+  const copies = [await decoded(await encodeCheckpoint(snapshot), SEQ), new ShardState(SHARD)];
+  copies[1]?.restore(snapshot);
+  const before = digest(state);
+  for (const copy of copies) {
+    fold({ state: copy, lastLive: writeId("link 2") }, 3, [
+      { type: "append", objects: [], extents: [extent(103, 104, 3, 189, 4)] },
+      { type: "append", objects: [{ key: "other" as ObjectKey, sizeBytes: 10 }], extents: [] },
+    ]);
+    expect(copy.extents(PARTITION)?.count).toBe(3);
+  }
+  expect(digest(state)).toBe(before);
+  fold({ state, lastLive: writeId("link 2") }, 3, [
+    { type: "append", objects: [], extents: [extent(103, 104, 3, 189, 4)] },
+    { type: "append", objects: [{ key: "other" as ObjectKey, sizeBytes: 10 }], extents: [] },
+  ]);
+  for (const copy of copies) expect(digest(copy)).toBe(digest(state));
+});
+
+test("a released shard, partitions by the thousand and extents by the ten thousand read back", async () => {
+  for (const into of [large(3000, 2), large(1, 20_000), large(3, 7000)]) {
+    fold(into, 3, [{ type: "release" }]);
+    const { seq } = into.state.snapshot();
+    const copy = await decoded(await encodeCheckpoint(into.state.snapshot()), seq);
+    expect(copy.released).toBe(true);
+    expect(digest(copy)).toBe(digest(into.state));
+  }
+});
+
+test("the journal id keeps the epoch since which it stands, across fences and restarts", async () => {
+  const into = fenced();
+  const fence = (epoch: number, digit: string): void =>
+    fold(into, epoch, [{ type: "fence", journalId: digit.repeat(32), endpoint: "" }]);
+  fence(4, "7");
+  expect(into.state.fence).toMatchObject({ epoch: 4, journalSince: 3 });
+  const copy = await decoded(await encodeCheckpoint(into.state.snapshot()), 1 as Seq);
+  fold({ state: copy, lastLive: into.lastLive }, 5, [{ type: "fence", journalId: "7".repeat(32), endpoint: "" }]);
+  expect(copy.fence).toMatchObject({ epoch: 5, journalSince: 3 });
+  fence(6, "8");
+  expect(into.state.fence).toMatchObject({ epoch: 6, journalSince: 6 });
+});
+
+describe("a snapshot while the state goes on", () => {
+  test("is encoded as it was: links folded between two turns change nothing", async () => {
+    const still = large(4, 5000);
+    const moving = large(4, 5000);
+    const { seq } = still.state.snapshot();
+    const expected = Buffer.from(await encodeCheckpoint(still.state.snapshot()));
+    const encoding = encodeCheckpoint(moving.state.snapshot());
+    const turns = { count: 0, over: false };
+    const done = encoding.finally(() => {
+      turns.over = true;
+    });
+    // Each turn folds on: more extents to partitions that are there, new partitions, new data objects, another owner.
+    for (let i = 5000; !turns.over; i++) {
+      turns.count++;
+      fold(moving, 3 + turns.count, [{ type: "fence", journalId: "9".repeat(32), endpoint: "elsewhere" }]);
+      fold(moving, 3 + turns.count, [
+        {
+          type: "append",
+          objects: [{ key: `late ${i}` as ObjectKey, sizeBytes: 100 }],
+          extents: [0, 1, 2, 3, i].map((partition) => ({
+            ...extent(partition < 4 ? i * 10 : 0, partition < 4 ? i * 10 + 10 : 1, 3, 0, 100),
+            partition,
+            object: 1,
+          })),
+        },
+      ]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(turns.count).toBeGreaterThan(2);
+    expect(Buffer.compare(await done, expected)).toBe(0);
+    expect(digest(await decoded(expected, seq))).toBe(digest(still.state));
+  });
+});
+
+describe("damage", async () => {
+  const bytes = await encodeCheckpoint(example().snapshot());
+
+  test("every flipped bit is noticed, and named with the object and a byte of it", async () => {
+    for (let at = 0; at < bytes.length; at++) {
+      for (let bit = 0; bit < 8; bit++) {
+        const damaged = Uint8Array.from(bytes);
+        damaged[at] = (damaged[at] ?? 0) ^ (1 << bit);
+        const error = await failure(decodeCheckpoint(damaged, KEY, SHARD, SEQ));
+        expect(error.code, `byte ${at} bit ${bit}`).toBe("TIERLOG_CORRUPTION");
+        expect(error.key).toBe(KEY);
+        expect(error.position).toBeLessThanOrEqual(bytes.length);
+      }
+    }
+  });
+
+  test("every cut and every byte too many is noticed", async () => {
+    for (let length = 0; length < bytes.length; length++) {
+      const error = await failure(decodeCheckpoint(bytes.subarray(0, length), KEY, SHARD, SEQ));
+      expect(error.code, `cut at ${length}`).toBe("TIERLOG_CORRUPTION");
+    }
+    const longer = await failure(decodeCheckpoint(Buffer.concat([bytes, Buffer.alloc(1)]), KEY, SHARD, SEQ));
+    expect(longer.code).toBe("TIERLOG_CORRUPTION");
+  });
+
+  test("numbers that lie under a right CRC are refused or harmless, and nothing is allocated for them", async () => {
+    const buffersBefore = process.memoryUsage().arrayBuffers;
+    const buffersMax = { value: 0 };
+    let refused = 0;
+    for (const [size, values] of [
+      [4, [0x7fff_ffffn, 0xffff_ffffn]],
+      [8, [2n ** 31n - 1n, 2n ** 53n, 2n ** 63n]],
+    ] as const) {
+      for (const value of values) {
+        for (let at = CHECKPOINT_HEADER_BYTES; at + size <= bytes.length - 4; at++) {
+          const lying = Buffer.from(bytes);
+          if (size === 4) lying.writeUInt32BE(Number(value), at);
+          else lying.writeBigUInt64BE(value, at);
+          rightBodyCrc(lying);
+          const { kind } = await failure(decodeCheckpoint(lying, KEY, SHARD, SEQ));
+          expect(["data", "no error"], `byte ${at}`).toContain(kind);
+          if (kind === "data") refused++;
+          buffersMax.value = Math.max(buffersMax.value, process.memoryUsage().arrayBuffers);
+        }
+      }
+    }
+    expect(refused).toBeGreaterThan(500);
+    // One believed count of 2^31 extents alone would be 96 GiB.
+    expect(buffersMax.value - buffersBefore).toBeLessThan(64 * 1024 * 1024);
+  });
+
+  test("the length in the header is compared with the object", async () => {
+    for (const value of [0n, 2n ** 31n - 1n, 2n ** 53n, 2n ** 63n]) {
+      const lying = Buffer.from(bytes);
+      lying.writeBigUInt64BE(value, 24);
+      rightHeaderCrc(lying);
+      expect((await failure(decodeCheckpoint(lying, KEY, SHARD, SEQ))).code).toBe("TIERLOG_CORRUPTION");
+    }
+  });
+
+  test("what no fold can give is refused under a right CRC", async () => {
+    const text = Buffer.from(bytes);
+    const at = (needle: Buffer): number => {
+      const found = text.indexOf(needle);
+      if (found < 0) throw new Error("fixture has changed");
+      return found;
+    };
+    const fenceAt = CHECKPOINT_HEADER_BYTES + 16 + 8 + 8 + 1;
+    const extentsEnd = bytes.length - 4;
+    const cases: [string, (lying: Buffer) => void][] = [
+      ["no live link", (lying) => lying.writeBigUInt64BE(0n, CHECKPOINT_HEADER_BYTES + 16)],
+      ["more live links than links", (lying) => lying.writeBigUInt64BE(4n, CHECKPOINT_HEADER_BYTES + 16)],
+      ["released is 2", (lying) => lying.writeUInt8(2, CHECKPOINT_HEADER_BYTES + 32)],
+      ["a fence behind the seq", (lying) => lying.writeBigUInt64BE(3n, fenceAt)],
+      ["epoch 0", (lying) => lying.writeUInt32BE(0, fenceAt + 8)],
+      ["an epoch beyond 31 bits", (lying) => lying.writeUInt32BE(0x8000_0000, fenceAt + 8)],
+      ["a journal since epoch 0", (lying) => lying.writeUInt32BE(0, fenceAt + 44)],
+      ["a journal from the future", (lying) => lying.writeUInt32BE(4, fenceAt + 44)],
+      ["a partition twice", (lying) => twice(lying)],
+      ["a topic that is not there", (lying) => lying.writeUInt32BE(2, extentsEnd - 36 - 20)],
+      ["an empty extent", (lying) => lying.writeUInt32BE(0, extentsEnd - 36)],
+      ["an extent of epoch 0", (lying) => lying.writeUInt32BE(0, extentsEnd - 32)],
+      ["an extent of a later epoch", (lying) => lying.writeUInt32BE(4, extentsEnd - 32)],
+      ["an extent of no bytes", (lying) => lying.writeUInt32BE(0, extentsEnd - 28)],
+      ["an extent past its object", (lying) => lying.writeUInt32BE(4001, extentsEnd - 28)],
+      ["an index file that was not folded", (lying) => lying.writeBigInt64BE(3n, extentsEnd - 24)],
+      ["a data object that is not there", (lying) => lying.writeBigInt64BE(-2n, extentsEnd - 24)],
+      ["a position below 0", (lying) => lying.writeBigInt64BE(-1n, extentsEnd - 16)],
+      ["offsets beyond 2^53", (lying) => lying.writeBigUInt64BE(2n ** 53n - 1n, extentsEnd - 36 - 12)],
+    ];
+    function twice(lying: Buffer): void {
+      // The second partition, of the other topic and number 2, becomes the first.
+      lying.writeUInt32BE(0, extentsEnd - 36 - 20);
+      lying.writeUInt32BE(0, extentsEnd - 36 - 16);
+    }
+    expect(at(Buffer.from("10.0.0.7:9092"))).toBeGreaterThan(fenceAt);
+    for (const [what, change] of cases) {
+      const lying = Buffer.from(bytes);
+      change(lying);
+      rightBodyCrc(lying);
+      const error = await failure(decodeCheckpoint(lying, KEY, SHARD, SEQ));
+      expect(error.code, `case ${what}`).toBe("TIERLOG_CORRUPTION");
+      expect(error.position, `case ${what}`).toBeGreaterThanOrEqual(CHECKPOINT_HEADER_BYTES);
+    }
+  });
+
+  test("an object under a wrong name is noticed", async () => {
+    expect((await failure(decodeCheckpoint(bytes, KEY, SHARD, 3 as Seq))).code).toBe("TIERLOG_CORRUPTION");
+    expect((await failure(decodeCheckpoint(bytes, KEY, 1 as ShardId, SEQ))).code).toBe("TIERLOG_CORRUPTION");
+  });
+});
+
+describe("what this version does not know", () => {
+  test.each([
+    ["a newer format version", 9, 2],
+    ["flags", 10, 1],
+    ["encryption", 11, 1],
+  ])("%s is refused as unsupported, not as damage", async (_, at, value) => {
+    const newer = Buffer.from(await encodeCheckpoint(example().snapshot()));
+    newer[at] = value;
+    rightHeaderCrc(newer);
+    expect((await failure(decodeCheckpoint(newer, KEY, SHARD, SEQ))).code).toBe("TIERLOG_UNSUPPORTED_VERSION");
+  });
+
+  test("a boundary: links below it may be deleted, which this version does not reckon with", async () => {
+    const newer = Buffer.from(await encodeCheckpoint(example().snapshot()));
+    newer.writeBigUInt64BE(1n, CHECKPOINT_HEADER_BYTES + 24);
+    rightBodyCrc(newer);
+    expect((await failure(decodeCheckpoint(newer, KEY, SHARD, SEQ))).code).toBe("TIERLOG_UNSUPPORTED_VERSION");
+  });
+});
+
+test("offsets up to 2^53 − 1 survive", async () => {
+  const top = Number.MAX_SAFE_INTEGER;
+  const into = fenced();
+  fold(into, 3, [{ type: "append", objects: [], extents: [extent(0, 0xffff_ffff, 3, 100, 4)] }]);
+  const bytes = Buffer.from(await encodeCheckpoint(into.state.snapshot()));
+  // The start moves up so that the only extent ends at the top.
+  bytes.writeBigUInt64BE(BigInt(top - 0xffff_ffff), bytes.length - 4 - 36 - 12);
+  rightBodyCrc(bytes);
+  const state = await decoded(bytes, 1 as Seq);
+  expect(state.extents({ topicId: TOPIC, partition: 0 })?.nextOffset).toBe(top as Offset);
+  expect(Buffer.compare(await encodeCheckpoint(state.snapshot()), bytes)).toBe(0);
+});
+
+function rightBodyCrc(bytes: Buffer): void {
+  bytes.writeUInt32BE(crc32c(bytes.subarray(CHECKPOINT_HEADER_BYTES, bytes.length - 4)), bytes.length - 4);
+}
+
+function rightHeaderCrc(bytes: Buffer): void {
+  bytes.writeUInt32BE(crc32c(bytes.subarray(0, 60)), 60);
+}
+
+async function failure(
+  decoding: Promise<unknown>,
+): Promise<{ code: string; kind: string; key?: unknown; position?: number }> {
+  try {
+    await decoding;
+  } catch (error) {
+    if (!isTierlogError(error)) throw error;
+    const { key, position } = error.data();
+    return { code: error.code, kind: error.kind, key, position: Number(position ?? Number.NaN) };
+  }
+  return { code: "no error", kind: "no error" };
+}

@@ -79,7 +79,7 @@ describe("one problem each", () => {
     ['[system.flush]\nlinger = "250"', '"250" has no unit; write a time as in "250ms" (units: ms, s, m, h)'],
     [
       '[system.flush]\nmax_pending = "4 MiB"',
-      "4 MiB is below system.flush.max_bytes, 8 MiB (a full flush waits there)",
+      "4 MiB is below system.flush.max_bytes, 32 MiB (a full flush waits there)",
     ],
     ['[system.batch]\nmax_bytes = "5 MiB"', `5 MiB is above half of ${OBJECT}.multipart_part_size, 8 MiB`],
     ['[system.flush]\nmax_bytes = "512 KiB"', "512 KiB is below system.batch.max_bytes, 1 MiB"],

@@ -22,38 +22,66 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-async function run(toml: string, extraEnv: NodeJS.ProcessEnv, rounds: number): Promise<CrashReport> {
+interface Case {
+  readonly settings: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly size: "small" | "big";
+  readonly rounds: number;
+}
+
+async function run({ settings, env: extraEnv, size, rounds }: Case): Promise<CrashReport> {
   const configFile = join(directory, "config.toml");
-  await writeFile(configFile, toml);
+  await writeFile(configFile, settings);
   const env = { PATH: process.env["PATH"], ...extraEnv };
   const { config } = await loadConfig({ file: configFile, env, cwd: directory });
-  const report = await killRounds({ configFile, env, config, partitions: 6, rounds, seed: SEED });
+  const report = await killRounds({ configFile, env, config, partitions: 6, size, rounds, seed: SEED });
   console.log(
-    `kill -9 (${config.storage.kind}, seed ${SEED}): ${report.rounds} rounds, ${report.inFlight} with a flush in flight, ` +
-      `${report.acked} records acked, ${report.storedUnacked} stored without their ack`,
+    `kill -9 (${config.storage.kind}, ${size} flushes, seed ${SEED}): ${report.rounds} rounds, ${report.inFlight} with a flush in ` +
+      `flight, ${report.acked} records acked, ${report.storedUnacked} stored without their ack, ${report.dataObjects} data objects`,
   );
   return report;
 }
 
-// Small links and no linger: almost every kill then meets a flush on its way, and some meet one of several links.
-const SETTINGS = `
+// No linger: almost every kill meets a flush on its way. A checkpoint every few links: many are cut as well.
+const SMALL = `
 [system]
 shards = 2
+[system.index]
+checkpoint_every = 16
 [system.flush]
 linger = "0ms"
 [system.batch]
 max_bytes = "256 KiB"
 `;
 
+// Flushes of several MiB with parts of 5 MiB: most go through a data object, some of them in several parts.
+const BIG = `
+[system.index]
+checkpoint_every = 16
+[system.flush]
+linger = "40ms"
+[system.batch]
+max_bytes = "512 KiB"
+`;
+
+const FS = '[system.storage]\nkind = "fs"\n[system.storage.object]\nmultipart_part_size = "5 MiB"\n';
+
 test(`fs: ${FS_ROUNDS} rounds of kill -9: no acked record is lost, doubled or out of order`, async () => {
-  const report = await run(`${SETTINGS}\n[system.storage]\nkind = "fs"\n`, {}, FS_ROUNDS);
+  const report = await run({ settings: SMALL + FS, env: {}, size: "small", rounds: FS_ROUNDS });
   expect(report.inFlight).toBeGreaterThan(FS_ROUNDS / 2);
 });
 
+test(`fs, big flushes: ${S3_ROUNDS} rounds of kill -9`, async () => {
+  const report = await run({ settings: BIG + FS, env: {}, size: "big", rounds: S3_ROUNDS });
+  expect(report.inFlight).toBeGreaterThan(S3_ROUNDS / 2);
+  expect(report.dataObjects).toBeGreaterThan(0);
+});
+
 describeS3("S3", () => {
-  test(`${S3_ROUNDS} rounds of kill -9: no acked record is lost, doubled or out of order`, async () => {
+  function onS3(): { settings: string; env: NodeJS.ProcessEnv } {
     const { endpoint, bucket, region, credentials } = s3Settings("");
-    const toml = `${SETTINGS}
+    return {
+      settings: `
 [system.storage]
 kind = "object"
 [system.storage.object]
@@ -61,12 +89,22 @@ endpoint = "${endpoint}"
 bucket = "${bucket}"
 region = "${region}"
 prefix = "${freshPrefix()}"
-`;
-    const keys = {
-      AWS_ACCESS_KEY_ID: credentials?.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: credentials?.secretAccessKey,
+multipart_part_size = "5 MiB"
+`,
+      env: { AWS_ACCESS_KEY_ID: credentials?.accessKeyId, AWS_SECRET_ACCESS_KEY: credentials?.secretAccessKey },
     };
-    const report = await run(toml, keys, S3_ROUNDS);
+  }
+
+  test(`${S3_ROUNDS} rounds of kill -9: no acked record is lost, doubled or out of order`, async () => {
+    const { settings, env } = onS3();
+    const report = await run({ settings: SMALL + settings, env, size: "small", rounds: S3_ROUNDS });
     expect(report.inFlight).toBeGreaterThan(S3_ROUNDS / 2);
+  });
+
+  test(`big flushes: ${S3_ROUNDS} rounds of kill -9`, async () => {
+    const { settings, env } = onS3();
+    const report = await run({ settings: BIG + settings, env, size: "big", rounds: S3_ROUNDS });
+    expect(report.inFlight).toBeGreaterThan(S3_ROUNDS / 2);
+    expect(report.dataObjects).toBeGreaterThan(0);
   });
 });

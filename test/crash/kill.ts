@@ -3,7 +3,9 @@ import { createInterface } from "node:readline";
 
 import type { Config } from "../../src/config/config.ts";
 import { Engine } from "../../src/engine/engine.ts";
+import { openStore } from "../../src/engine/open-store.ts";
 import { seededRandom } from "../../src/runtime/random.ts";
+import { systemRuntime } from "../../src/runtime/runtime.ts";
 
 export interface CrashReport {
   readonly rounds: number;
@@ -12,6 +14,7 @@ export interface CrashReport {
   readonly acked: number;
   /** Records that were stored without their ack: the kill came between. */
   readonly storedUnacked: number;
+  readonly dataObjects: number;
 }
 
 interface Options {
@@ -19,6 +22,8 @@ interface Options {
   readonly env: NodeJS.ProcessEnv;
   readonly config: Config;
   readonly partitions: number;
+  /** "big": flushes outgrow a link and go through data objects. */
+  readonly size: "small" | "big";
   readonly rounds: number;
   readonly seed: number;
 }
@@ -34,7 +39,7 @@ interface Ack {
  * doubled or out of order.
  */
 export async function killRounds(options: Options): Promise<CrashReport> {
-  const { configFile, env, config, partitions, rounds, seed } = options;
+  const { configFile, env, config, partitions, size, rounds, seed } = options;
   const random = seededRandom(seed);
   const engine = await Engine.open(config);
   await engine.createTopic("crash", { partitions, compression: "lz4" });
@@ -47,25 +52,25 @@ export async function killRounds(options: Options): Promise<CrashReport> {
   for (let round = 0; round < rounds; round++) {
     const name = String(round).padStart(4, "0");
     const before = acks.size;
-    const pending = await produceAndKill(configFile, env, name, 20 + random.float() * 400, acks, sent);
+    const pending = await produceAndKill(configFile, env, [name, size], 20 + random.float() * 400, acks, sent);
     if (pending > 0) inFlight++;
     if (acks.size === before) throw new Error(`round ${round}: nothing was acknowledged before the kill`);
     storedUnacked = await verify(config, partitions, acks, sent);
   }
-  return { rounds, inFlight, acked: acks.size, storedUnacked };
+  return { rounds, inFlight, acked: acks.size, storedUnacked, dataObjects: await countDataObjects(config) };
 }
 
 /** Resolves to the number of ids sent and not acknowledged when the process died. */
 async function produceAndKill(
   configFile: string,
   env: NodeJS.ProcessEnv,
-  round: string,
+  job: readonly [round: string, size: string],
   liveMs: number,
   acks: Map<string, Ack>,
   sent: Set<string>,
 ): Promise<number> {
   const script = new URL("producer.mjs", import.meta.url).pathname;
-  const child = spawn(process.execPath, [script, configFile, round], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [script, configFile, ...job], { env, stdio: ["ignore", "pipe", "pipe"] });
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
@@ -135,4 +140,13 @@ async function verify(
   } finally {
     await engine.close();
   }
+}
+
+/** Named by the chain or left behind by a kill. */
+async function countDataObjects(config: Config): Promise<number> {
+  const store = await openStore(config, systemRuntime, true);
+  let count = 0;
+  for await (const _ of store.list("data/")) count++;
+  await store.close();
+  return count;
 }

@@ -1,11 +1,11 @@
 // A producing process to be killed: appends records with unique ids to every partition for as long as it lives.
-//   node producer.mjs CONFIG.toml ROUND
+//   node producer.mjs CONFIG.toml ROUND small|big
 // Prints "S id partition" before an append begins and "A id partition offset" when it is acknowledged.
 import { writeSync } from "node:fs";
 
 import { Engine, loadConfig } from "../../dist/index.js";
 
-const [file, round] = process.argv.slice(2);
+const [file, round, size] = process.argv.slice(2);
 const { config } = await loadConfig({ file, env: process.env, cwd: process.cwd() });
 const engine = await Engine.open(config);
 const topic = await engine.topic("crash");
@@ -30,8 +30,7 @@ async function produce(producer) {
     const partition = producer % partitions;
     const count = 1 + (next % 3);
     const ids = Array.from({ length: count }, () => `${round}.${String(next++).padStart(8, "0")}`);
-    // Now and then a large one, so that a flush is cut into several links.
-    const padding = next % 40 === 0 ? "x".repeat(100_000) : "x".repeat(next % 300);
+    const padding = "x".repeat(size === "big" ? 100_000 + ((next * 7919) % 150_000) : next % 300);
     print(ids.map((id) => `S ${id} ${partition}\n`).join(""));
     const { firstOffset } = await topic
       .partition(partition)

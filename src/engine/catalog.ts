@@ -3,6 +3,7 @@ import { asTierlogError, CorruptionError, InvalidArgumentError, NotFoundError, O
 import { newWriteId } from "../index-chain/write-id.ts";
 import { CATALOG_PREFIX, catalogKey, parseCatalogKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { Mutex } from "../runtime/mutex.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TopicDescription } from "./api.ts";
 import { decodeCatalog, encodeCatalog } from "./catalog-file.ts";
@@ -27,7 +28,11 @@ export class Catalog {
   #topics = new Map<string, TopicDescription>();
   #ids = new Set<TopicId>();
   #readAtMs = Number.NEGATIVE_INFINITY;
-  #refreshing: Promise<void> | undefined;
+  readonly #looks = new Mutex();
+  /** A look that has not begun. */
+  #nextLook: Promise<void> | undefined;
+  /** A look for checks, begun or not. */
+  #checking: Promise<void> | undefined;
   /** Checks that wait, and the last of them. */
   #waiting = 0;
   #lastCheck: Promise<void> = Promise.resolve();
@@ -60,8 +65,8 @@ export class Catalog {
   check(topic: TopicDescription): Promise<void> | undefined {
     const age = this.#ageMs();
     if (age > 2 * FRESH_MS || this.#waiting > 0) return this.#checkBehindOthers(topic, age);
-    if (age > FRESH_MS && this.#refreshing === undefined) {
-      this.refresh().catch((error: unknown) => {
+    if (age > FRESH_MS && this.#checking === undefined) {
+      this.#lookForChecks().catch((error: unknown) => {
         this.#options.runtime.logger.warn("the catalog could not be read", { error: String(error) });
       });
     }
@@ -75,7 +80,7 @@ export class Catalog {
   }
 
   #checkBehindOthers(topic: TopicDescription, age: number): Promise<void> {
-    const look = age > 2 * FRESH_MS ? this.refresh() : Promise.resolve();
+    const look = age > 2 * FRESH_MS ? this.#lookForChecks() : Promise.resolve();
     // It may fail before its turn comes to be looked at.
     look.catch(() => undefined);
     this.#waiting++;
@@ -97,12 +102,21 @@ export class Catalog {
     );
   }
 
-  /** Looks for a newer version. Calls that overlap share one look. */
-  refresh(): Promise<void> {
-    this.#refreshing ??= this.#read().finally(() => {
-      this.#refreshing = undefined;
+  /** A check does with a look that is under way: it need not know what happened in the last moment. */
+  #lookForChecks(): Promise<void> {
+    this.#checking ??= this.refresh().finally(() => {
+      this.#checking = undefined;
     });
-    return this.#refreshing;
+    return this.#checking;
+  }
+
+  /** Looks for a newer version, as it is found after the call: calls share a look only before it begins. */
+  refresh(): Promise<void> {
+    this.#nextLook ??= this.#looks.run(() => {
+      this.#nextLook = undefined;
+      return this.#read();
+    });
+    return this.#nextLook;
   }
 
   async create(topic: TopicDescription): Promise<void> {

@@ -768,6 +768,30 @@ describe("the catalog", () => {
     expect(await other.listTopics()).toHaveLength(1);
   });
 
+  test("a topic created while another look is under way is found", async () => {
+    let delayMs = 0;
+    const store: ObjectStore = {
+      ...cluster.store,
+      async *list(prefix, options) {
+        const found = await collect(cluster.store.list(prefix, options));
+        // Read before the wait: the answer is old when it comes.
+        const waitMs = delayMs;
+        delayMs = 0;
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        yield* found;
+      },
+    };
+    const a = await cluster.open();
+    const b = await cluster.open(testConfig(), { objectStore: store });
+    delayMs = 50;
+    const early = b.topic("nope");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await a.createTopic("events", { partitions: 1 });
+    const [missing, found] = await Promise.allSettled([early, b.topic("events")]);
+    expect(missing).toMatchObject({ status: "rejected", reason: { code: "TIERLOG_NOT_FOUND" } });
+    expect(found).toMatchObject({ status: "fulfilled" });
+  });
+
   test("20 engines create topics at once: all are there, one of each name", async () => {
     const engines = await Promise.all(Array.from({ length: 20 }, () => cluster.open()));
     const same = await Promise.allSettled(engines.map((engine) => engine.createTopic("same", { partitions: 1 })));

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { expect, test } from "vitest";
@@ -18,7 +18,7 @@ test(
   `${totalMiB} MiB through a store that takes ${mibPerSecond} MiB/s: the memory of the process stays within its buffers`,
   { timeout: full ? 1_800_000 : 30_000 },
   async () => {
-    const child = join(import.meta.dirname, "../support/upload-child.mjs");
+    const child = fileURLToPath(new URL("../support/upload-child.mjs", import.meta.url));
     const args = [child, totalMiB, mibPerSecond, PART_MIB, PARTS_IN_FLIGHT].map(String);
     const { stdout } = await promisify(execFile)(process.execPath, args);
     const { sizeBytes, parts, grownBytes, bufferedMax, poolBytes } = JSON.parse(stdout) as Record<string, number>;

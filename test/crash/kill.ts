@@ -42,7 +42,7 @@ export async function killRounds(options: Options): Promise<CrashReport> {
   const { configFile, env, config, partitions, size, rounds, seed } = options;
   const random = seededRandom(seed);
   const engine = await Engine.open(config);
-  await engine.createTopic("crash", { partitions, compression: "lz4" });
+  await engine.createTopic("crash", { partitions, compression: size === "big" ? "none" : "lz4" });
   await engine.close();
 
   const acks = new Map<string, Ack>();

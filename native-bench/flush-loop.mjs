@@ -1,10 +1,10 @@
+import { mkdtemp, rm } from "node:fs/promises";
 // Question: does a step of the flush path block the event loop for longer than 5 ms, at flushes of 32 MiB?
 //   npm run build && node native-bench/flush-loop.mjs [memory|fs|object] [none|lz4] [FLUSHES]
 // "object" takes its connection from the environment, as the command line does (TIERLOG_SYSTEM_STORAGE_OBJECT_BUCKET, AWS_…).
 // Blind spots: the load generator runs in the same process (its own turns are counted apart); garbage collection counts as
 // blocking, as it does in life; a shared machine adds pauses of its own, which the idle line shows.
 import { cpus } from "node:os";
-import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -39,7 +39,10 @@ function print(name, { turns, p50, p99, max, over5 }) {
 
 /** Values that compress about as far as logs do. */
 function makeValue(i) {
-  const text = Array.from({ length: 400 }, (_, j) => `{"id":${i * 400 + j},"level":"info","took":${(i * j) % 977}}`).join("");
+  const text = Array.from(
+    { length: 400 },
+    (_, j) => `{"id":${i * 400 + j},"level":"info","took":${(i * j) % 977}}`,
+  ).join("");
   return Buffer.from(text.padEnd(VALUE_BYTES, "x").slice(0, VALUE_BYTES));
 }
 
@@ -56,9 +59,13 @@ try {
       ...(kind === "object" ? { "system.storage.object.prefix": `bench-${process.pid}` } : {}),
     },
   });
-  console.log(`node ${process.version}, ${cpus().length} × ${cpus()[0]?.model}, store ${kind}, compression ${compression}`);
+  console.log(
+    `node ${process.version}, ${cpus().length} × ${cpus()[0]?.model}, store ${kind}, compression ${compression}`,
+  );
   console.log(`${flushes} flushes of 32 MiB: ${PARTITIONS} partitions, values of ${VALUE_BYTES} B, parts of 8 MiB`);
-  console.log(`${"lateness of the loop".padEnd(24)}${"p50".padStart(10)}${"p99".padStart(10)}${"max".padStart(10)}    > 5 ms`);
+  console.log(
+    `${"lateness of the loop".padEnd(24)}${"p50".padStart(10)}${"p99".padStart(10)}${"max".padStart(10)}    > 5 ms`,
+  );
   print("idle", await delays(() => new Promise((resolve) => setTimeout(resolve, 1000))));
 
   const engine = await Engine.open(config);
@@ -87,9 +94,19 @@ try {
   const all = perFlush.map(({ max }) => max).sort((a, b) => a - b);
   const turns = perFlush.reduce((sum, found) => sum + found.turns, 0);
   const mean = (name) => perFlush.reduce((sum, found) => sum + found[name], 0) / perFlush.length;
-  print("flushing (means)", { turns, p50: mean("p50"), p99: mean("p99"), max: mean("max"), over5: perFlush.reduce((sum, found) => sum + found.over5, 0) });
-  console.log(`longest block per flush: median ${all[all.length >> 1]?.toFixed(2)} ms, worst ${all.at(-1)?.toFixed(2)} ms`);
-  console.log(`flushed at ${((32 * Number(flushes)) / (flushing / 1000)).toFixed(0)} MiB/s, whole run ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
+  print("flushing (means)", {
+    turns,
+    p50: mean("p50"),
+    p99: mean("p99"),
+    max: mean("max"),
+    over5: perFlush.reduce((sum, found) => sum + found.over5, 0),
+  });
+  console.log(
+    `longest block per flush: median ${all[all.length >> 1]?.toFixed(2)} ms, worst ${all.at(-1)?.toFixed(2)} ms`,
+  );
+  console.log(
+    `flushed at ${((32 * Number(flushes)) / (flushing / 1000)).toFixed(0)} MiB/s, whole run ${((performance.now() - startedMs) / 1000).toFixed(1)} s`,
+  );
   console.log(JSON.stringify(engine.metrics().store, (_, value) => (value?.requests === 0 ? undefined : value)));
   await engine.close();
 } finally {

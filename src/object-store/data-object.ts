@@ -1,5 +1,4 @@
 import type { Epoch, ObjectKey, Offset, PartitionId, ShardId, TopicId } from "../domain.ts";
-import { partitionKey } from "../domain.ts";
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
@@ -255,10 +254,4 @@ function decodeExtent(reader: ByteReader, topics: readonly TopicId[], batchBytes
     maxTimestampMs,
     blocks,
   };
-}
-
-/** Blocks by partition and base offset of the extent. */
-export function blocksOf(footer: Footer, id: PartitionId, baseOffset: Offset): readonly Block[] | undefined {
-  const name = partitionKey(id);
-  return footer.extents.find((extent) => extent.baseOffset === baseOffset && partitionKey(extent) === name)?.blocks;
 }

@@ -125,12 +125,12 @@ describe("the tail", () => {
   test("keeps the youngest objects up to its limit, and serves them without a request", async () => {
     const cache = open({ tailBytes: 2000 });
     const third = "index/0000/third" as ObjectKey;
-    cache.keepTail(KEY, content(1000));
-    cache.keepTail(OTHER, content(1000));
+    cache.keepTail(KEY, [{ position: 0, bytes: content(1000) }]);
+    cache.keepTail(OTHER, [{ position: 0, bytes: content(1000) }]);
     expect(cache.metrics().bytes).toBe(2000);
     await expectBytes(cache, KEY, 5, 500);
     expect(asked).toEqual([]);
-    cache.keepTail(third, content(500));
+    cache.keepTail(third, [{ position: 0, bytes: content(500) }]);
     expect(cache.metrics().bytes).toBe(1500);
     await expectBytes(cache, OTHER, 5, 50);
     await expectBytes(cache, third, 0, 500);
@@ -142,9 +142,27 @@ describe("the tail", () => {
 
   test("one as large as the limit is kept, a larger one is not and drives nothing out", () => {
     const cache = open({ tailBytes: 1000 });
-    cache.keepTail(KEY, content(1000));
-    cache.keepTail(OTHER, content(1001));
+    cache.keepTail(KEY, [{ position: 0, bytes: content(1000) }]);
+    cache.keepTail(OTHER, [{ position: 0, bytes: content(1001) }]);
     expect(cache.metrics().bytes).toBe(1000);
+  });
+
+  test("an object kept in chunks is served across them; where a chunk was dropped or never kept, the store is asked", async () => {
+    const cache = open({ tailBytes: 900 });
+    const whole = content(1000);
+    const chunks = [0, 300, 600].map((position) => ({ position, bytes: whole.subarray(position, position + 300) }));
+    cache.keepTail(KEY, chunks);
+    await expectBytes(cache, KEY, 250, 650);
+    await expectBytes(cache, KEY, 300, 600);
+    expect(asked).toEqual([]);
+    // The last 100 bytes, a footer say, are not among the chunks.
+    await expectBytes(cache, KEY, 850, 950);
+    expect(asked).toEqual(["object 850-950"]);
+    cache.keepTail(OTHER, [{ position: 0, bytes: content(100) }]);
+    await expectBytes(cache, KEY, 310, 890);
+    expect(asked).toHaveLength(1);
+    await expectBytes(cache, KEY, 0, 10);
+    expect(asked).toEqual(["object 850-950", "object 0-10"]);
   });
 });
 

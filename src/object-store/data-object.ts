@@ -20,6 +20,10 @@ const FOOTER_BYTES_MAX = 256 * 1024 * 1024;
 /** A new block of the sparse index begins after about so many bytes: what one read of a random offset has to step over. */
 const BLOCK_BYTES = 256 * 1024;
 
+/** A longer run of batches goes on in another extent: length and number of offsets are stored in 32 bits. */
+const EXTENT_LENGTH_MAX = 1024 * 1024 * 1024;
+const EXTENT_OFFSETS_MAX = 0xffff_ffff;
+
 /** Some batches of an extent, side by side. */
 export interface Block {
   /** Base offset of its first batch. */
@@ -30,7 +34,7 @@ export interface Block {
   readonly maxTimestampMs: number;
 }
 
-/** One partition's batches of one leader epoch. */
+/** Some batches of one partition and one leader epoch, side by side. */
 export interface DataExtent extends PartitionId {
   readonly leaderEpoch: Epoch;
   readonly baseOffset: Offset;
@@ -66,7 +70,7 @@ export class DataObjectDirectory {
     return this.#extents;
   }
 
-  /** Takes note of the next batch. A batch that continues the extent before it belongs to it. */
+  /** Takes note of the next batch. A batch that continues the extent before it belongs to it, as long as both fit in one. */
   add(
     id: PartitionId,
     leaderEpoch: Epoch,
@@ -83,7 +87,9 @@ export class DataObjectDirectory {
       last.partition === id.partition &&
       last.topicId === id.topicId &&
       last.leaderEpoch === leaderEpoch &&
-      last.nextOffset === batch.baseOffset;
+      last.nextOffset === batch.baseOffset &&
+      batch.nextOffset - last.baseOffset <= EXTENT_OFFSETS_MAX &&
+      last.lengthBytes + batch.lengthBytes <= EXTENT_LENGTH_MAX;
     if (continues) {
       const block = this.#blocks.at(-1);
       const position = this.#position - last.position;

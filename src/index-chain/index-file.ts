@@ -1,5 +1,6 @@
 import { MAX_EPOCH, type Epoch, type ObjectKey, type Offset, type Seq, type ShardId, type TopicId } from "../domain.ts";
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
+import { checkKey } from "../object-store/object-key.ts";
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
@@ -100,6 +101,9 @@ export function linkOverheadBytes(extents: number, topics: number, writerIdBytes
  */
 export function encodeLink(draft: LinkDraft, payload: readonly Uint8Array[]): { bytes: Uint8Array; link: Link } {
   const directory = encodeDirectory(draft);
+  // Stored, it would be damage to every reader, for ever.
+  if (directory.length > MAX_DIRECTORY_BYTES)
+    throw new InvariantError(`link with a directory of ${directory.length} bytes`);
   let payloadBytes = 0;
   for (const chunk of payload) payloadBytes += chunk.length;
   const payloadStart = HEADER_BYTES + directory.length;
@@ -272,7 +276,7 @@ export function decodeLink(bytes: Uint8Array, header: LinkHeader, sizeBytes: num
   for (let i = 0; i < count; i++) {
     const type = reader.u8();
     const length = reader.u32();
-    entries.push(decodeEntry(reader.slice(length), type, payloadStart, sizeBytes, key));
+    entries.push(decodeEntry(reader.slice(length), type, { key, epoch: header.epoch, payloadStart, sizeBytes }));
   }
   reader.end();
   const fence = entries.some((entry) => entry.type === "fence");
@@ -296,16 +300,18 @@ export function decodeLink(bytes: Uint8Array, header: LinkHeader, sizeBytes: num
   };
 }
 
-function decodeEntry(
-  reader: ByteReader,
-  type: number,
-  payloadStart: number,
-  sizeBytes: number,
-  key: ObjectKey,
-): LinkEntry {
+/** What entries are checked against. */
+interface Within {
+  readonly key: ObjectKey;
+  readonly epoch: Epoch;
+  readonly payloadStart: number;
+  readonly sizeBytes: number;
+}
+
+function decodeEntry(reader: ByteReader, type: number, link: Within): LinkEntry {
   switch (type) {
     case ENTRY_TYPE.append: {
-      const append = decodeAppend(reader, payloadStart, sizeBytes, key);
+      const append = decodeAppend(reader, link);
       reader.end();
       return append;
     }
@@ -320,21 +326,19 @@ function decodeEntry(
       return { type: "release" };
     default:
       // Skipping an entry would fold another state than its writer had.
-      throw new UnsupportedVersionError(`entry of index file ${key}`, type, Object.values(ENTRY_TYPE).join(", "));
+      throw new UnsupportedVersionError(`entry of index file ${link.key}`, type, Object.values(ENTRY_TYPE).join(", "));
   }
 }
 
 function decodeAppend(
   reader: ByteReader,
-  payloadStart: number,
-  sizeBytes: number,
-  key: ObjectKey,
+  { key, epoch, payloadStart, sizeBytes }: Within,
 ): Extract<LinkEntry, { type: "append" }> {
   const topics: TopicId[] = [];
   for (let left = reader.count(16); left > 0; left--) topics.push(reader.hex(16) as TopicId);
   const objects: DataObjectRef[] = [];
   for (let left = reader.count(2 + 8); left > 0; left--) {
-    objects.push({ key: reader.string() as ObjectKey, sizeBytes: reader.u64() });
+    objects.push({ key: decodeObjectName(reader, key), sizeBytes: reader.u64() });
   }
   const extents: LinkExtent[] = [];
   for (let left = reader.count(EXTENT_BYTES); left > 0; left--) {
@@ -350,6 +354,9 @@ function decodeAppend(
     const relative = reader.u64();
     const maxTimestampMs = reader.i64();
     if (span < 1 || lengthBytes < 1) throw new CorruptionError(key, at, "empty extent");
+    // A batch keeps its epoch when it is replayed or merged later; nothing comes from an epoch to come.
+    if (leaderEpoch < 1 || leaderEpoch > epoch)
+      throw new CorruptionError(key, at, `extent of leader epoch ${leaderEpoch} in a link of epoch ${epoch}`);
     const home = objects[object - 1];
     if (object > 0 && home === undefined) {
       throw new CorruptionError(key, at, `extent names data object ${object}, the entry lists ${objects.length}`);
@@ -374,4 +381,16 @@ function decodeAppend(
     });
   }
   return { type: "append", objects, extents };
+}
+
+/** A name that no store can have is damage here. Later a store would tell a reader that its own argument is wrong. */
+function decodeObjectName(reader: ByteReader, key: ObjectKey): ObjectKey {
+  const at = reader.position;
+  const name = reader.string();
+  try {
+    checkKey(name);
+  } catch (cause) {
+    throw new CorruptionError(key, at, `no name of a data object: ${JSON.stringify(name)}`, { cause });
+  }
+  return name;
 }

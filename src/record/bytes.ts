@@ -1,3 +1,5 @@
+import { isUtf8 } from "node:buffer";
+
 import { CorruptionError, InvariantError } from "../errors.ts";
 
 /** Appends big-endian fields to a buffer that grows. */
@@ -142,6 +144,8 @@ export class ByteReader {
   string(): string {
     const size = this.u16();
     const at = this.#take(size);
+    // Decoding would put U+FFFD in its place without a word: another name.
+    if (!isUtf8(this.#bytes.subarray(at, at + size))) throw this.#corrupt(at, `${size} bytes of text are not UTF-8`);
     return this.#bytes.toString("utf8", at, at + size);
   }
 

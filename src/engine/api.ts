@@ -63,8 +63,8 @@ export interface PartitionApi {
   readonly number: number;
   /**
    * Appends records, or one encoded RecordBatch v2 whose buffer the engine owns until the ack, at consecutive offsets. Resolves
-   * when they are durable at the level of the topic. An append that fits one batch (`batch.max_bytes`) is stored whole or not
-   * at all; a larger one may be stored in part when it fails with effect "unknown".
+   * when they are durable at the level of the topic. Stored whole or not at all, however many batches it takes: one link names
+   * them all.
    */
   append(
     records: readonly LogRecord[] | EncodedAppend,

@@ -24,7 +24,7 @@ import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
  * The bytes depend on the state alone, so on the chain alone: whoever writes the checkpoint of a seq writes the same bytes.
  */
 
-export const CHECKPOINT_FORMAT_VERSION = 1;
+const CHECKPOINT_FORMAT_VERSION = 1;
 export const CHECKPOINT_HEADER_BYTES = 64;
 
 const MAGIC = 0x544c_4f47; // "TLOG"

@@ -94,8 +94,8 @@ export class Checkpoints {
   }
 
   /**
-   * Writes the checkpoint of `snapshot`, compares what the store then holds, and deletes all but the newest two that are known to
-   * be good. Never rejects: a failure is reported, and the chain does not depend on it.
+   * Writes the checkpoint of `snapshot`, compares what the store then holds, and deletes what is older than the newest two that
+   * are known to be good. Never rejects: a failure is reported, and the chain does not depend on it.
    */
   async write(snapshot: StateSnapshot): Promise<void> {
     const { shard, logger } = this.#options;
@@ -111,7 +111,7 @@ export class Checkpoints {
     const previous = this.#verified;
     this.#verified = seq;
     try {
-      if (previous !== undefined) await this.#deleteAllBut(previous, seq);
+      if (previous !== undefined) await this.#deleteOlderThan(previous);
     } catch (error) {
       logger.warn("old checkpoints were not deleted; tried again later", { shard, seq, problem: problemOf(error) });
     }
@@ -130,15 +130,13 @@ export class Checkpoints {
   }
 
   /**
-   * Deletes what is older than `newest`, except `previous`: also what lies between them, which nobody could read. What is newer
-   * stays: it belongs to a writer after us, which may delete ours but keeps two of its own, however late this delete lands.
+   * Deletes what is older than `previous`, a good one before the newest good one. Not what lies between the two, though nobody may
+   * be able to read it: so, of all writers, even fenced ones whose deletes land late, nobody deletes anything from the greatest
+   * `previous` on, and it and the newest one of that writer remain. What lies between goes the next time.
    */
-  async #deleteAllBut(previous: Seq, newest: Seq): Promise<void> {
+  async #deleteOlderThan(previous: Seq): Promise<void> {
     const { store, shard } = this.#options;
-    const listed = await this.#list();
-    // A writer before us that still had a delete under way took it: then the others must stay until the next of ours.
-    if (!listed.includes(previous)) return;
-    const old = listed.filter((seq) => seq < newest && seq !== previous);
+    const old = (await this.#list()).filter((seq) => seq < previous);
     if (old.length > 0) await store.delete(old.map((seq) => checkpointKey(shard, seq)));
   }
 

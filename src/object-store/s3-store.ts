@@ -24,6 +24,7 @@ import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, Sto
 import { collectBody } from "./s3-body.ts";
 import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
 import { deleteError, makesObject, s3Outcome, type S3Request } from "./s3-outcome.ts";
+import { hashPayloadsInSteps } from "./s3-payload-hash.ts";
 
 export interface S3StoreSettings {
   readonly bucket: string;
@@ -248,7 +249,7 @@ function createClient(settings: S3StoreSettings): S3Client {
   const agent = { keepAlive: true, maxSockets: settings.maxSockets };
   // Old servers and many copies refuse the SDK's new checksum headers; our own CRCs are what is trusted anyway.
   const checksums = settings.endpoint === undefined ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
-  return new S3Client({
+  const client = new S3Client({
     region: settings.region,
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
     ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
@@ -269,6 +270,8 @@ function createClient(settings: S3StoreSettings): S3Client {
       socketTimeout: settings.requestTimeoutMs,
     }),
   });
+  hashPayloadsInSteps(client);
+  return client;
 }
 
 async function readObject(

@@ -148,7 +148,7 @@ interface Sealing {
   readonly sealed: SealedBatch | Promise<SealedBatch>;
 }
 
-/** The batches in order, a few of them sealed ahead. */
+/** The batches in order; of those that are compressed off the loop a few are sealed ahead. */
 function* sealAhead(gathering: Gathering): Generator<Sealing> {
   const ahead: Sealing[] = [];
   for (const { target, batches } of gathering.partitions()) {
@@ -157,8 +157,11 @@ function* sealAhead(gathering: Gathering): Generator<Sealing> {
       // Awaited in order; one that fails before its turn must not count as unhandled.
       if (sealed instanceof Promise) sealed.catch(() => undefined);
       ahead.push({ target, pending, sealed });
-      const first = ahead.length > SEAL_AHEAD ? ahead.shift() : undefined;
-      if (first !== undefined) yield first;
+      // What was sealed on the loop goes on at once: five batches of a megabyte in one turn would hold it for milliseconds.
+      while (ahead.length > SEAL_AHEAD || (ahead[0] !== undefined && !(ahead[0].sealed instanceof Promise))) {
+        const first = ahead.shift();
+        if (first !== undefined) yield first;
+      }
     }
   }
   yield* ahead;

@@ -85,13 +85,13 @@ export class FlushPipeline {
     const { settings, chain, runtime } = this.#options;
     this.#gathering.add(waiter.bytes);
     // The fence travels while the flush gathers.
-    if (!chain.isOwner && this.#flights.length === 0) this.acquire().catch(() => undefined);
+    if (!chain.isOwner && this.#flights.length === 0) this.#acquire().catch(() => undefined);
     if (this.#gathering.bytes >= settings.flushBytesMax) this.#wake();
     else this.#linger ??= runtime.clock.schedule(settings.lingerMs, () => this.#wake());
   }
 
   /** Takes the shard over unless it is ours. A failure is told to all appends that wait. */
-  acquire(): Promise<void> {
+  #acquire(): Promise<void> {
     const { chain, runtime, shard } = this.#options;
     if (chain.isOwner) return Promise.resolve();
     this.#acquiring ??= chain
@@ -139,7 +139,7 @@ export class FlushPipeline {
           chain.isOwner && this.#flights.length < FLIGHTS_MAX && this.#gathering.bytes > settings.linkBytesMax;
         if (!mayOverlap) return;
       } else if (!chain.isOwner) {
-        this.acquire().then(
+        this.#acquire().then(
           () => this.#pump(),
           () => undefined,
         );

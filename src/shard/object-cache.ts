@@ -81,8 +81,10 @@ export class ObjectCache {
 
   /** Keeps bytes of an object that was just written, so that consumers at the tail cost no request. Takes the chunks over. */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
-    this.#tail.set(key, [...chunks]);
-    for (const chunk of chunks) {
+    // One that alone is too large would drive all others out and then not be kept either.
+    const kept = chunks.filter(({ bytes }) => bytes.length <= this.#tailBytesMax);
+    if (kept.length > 0) this.#tail.set(key, kept);
+    for (const chunk of kept) {
       this.#tailOrder.push({ key, chunk });
       this.#tailBytes += chunk.bytes.length;
     }
@@ -98,10 +100,10 @@ export class ObjectCache {
     const oldest = this.#tailOrder[this.#tailOldest++];
     if (oldest === undefined) throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
     this.#tailBytes -= oldest.chunk.bytes.length;
-    const kept = this.#tail.get(oldest.key);
+    const left = this.#tail.get(oldest.key);
     // Chunks of one object are dropped in the order in which they were kept.
-    kept?.shift();
-    if (kept?.length === 0) this.#tail.delete(oldest.key);
+    left?.shift();
+    if (left?.length === 0) this.#tail.delete(oldest.key);
   }
 
   /**

@@ -187,12 +187,6 @@ export class Shard {
     return this.#pipeline.flush();
   }
 
-  /** Takes the shard over now, without an append. */
-  acquire(): Promise<void> {
-    if (this.#closed) return Promise.reject(new ClosedError(`shard ${this.id}`));
-    return this.#pipeline.acquire();
-  }
-
   /** Refuses new appends, sends what is pending, gives the shard up. Safe to repeat. Rejects when something pending failed. */
   async close(): Promise<void> {
     if (this.#closed) return;

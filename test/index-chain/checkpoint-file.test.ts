@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
 import { isTierlogError } from "../../src/errors.ts";
 import { CHECKPOINT_HEADER_BYTES, decodeCheckpoint, encodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
+import { ExtentColumns } from "../../src/index-chain/extent-columns.ts";
 import type { LinkExtent } from "../../src/index-chain/index-file.ts";
 import { ShardState } from "../../src/index-chain/shard-state.ts";
 import { NO_WRITE_ID, type WriteId } from "../../src/index-chain/write-id.ts";
@@ -93,6 +94,30 @@ test("golden file: checkpoint.ckpt is what is written, byte for byte, and reads 
   expect(digest(await decoded(golden, SEQ))).toBe(digest(example()));
 });
 
+test("lists with room to grow are not written into by the states that share a snapshot", () => {
+  const { state, lastLive } = large(1, 9);
+  const snapshot = state.snapshot();
+  expect(snapshot.partitions[0]?.extents.columns.capacity).toBeGreaterThan(9);
+  const copies = [new ShardState(SHARD), new ShardState(SHARD)];
+  for (const [i, copy] of copies.entries()) {
+    copy.restore(snapshot);
+    fold({ state: copy, lastLive }, 3, [
+      { type: "append", objects: [], extents: [extent(90, 91 + i, 3, 1000, 4 + i)] },
+    ]);
+  }
+  for (const [i, copy] of copies.entries())
+    expect(copy.extents(PARTITION)?.at(9)).toMatchObject({ lengthBytes: 4 + i });
+  expect(state.extents(PARTITION)?.count).toBe(9);
+});
+
+test("a partition without extents keeps its end", async () => {
+  const snapshot = large(1, 1).state.snapshot();
+  const extents = { columns: new ExtentColumns(0), count: 0, startOffset: 4711 };
+  const bytes = await encodeCheckpoint({ ...snapshot, partitions: [{ ...PARTITION, extents }] });
+  const list = (await decoded(bytes, snapshot.seq)).extents(PARTITION);
+  expect(list).toMatchObject({ count: 0, startOffset: 4711, nextOffset: 4711, bytes: 0 });
+});
+
 test("a restored state goes on as the one it was taken of, and neither sees what the other adds", async () => {
   const state = example();
   const snapshot = state.snapshot();
@@ -139,8 +164,11 @@ test("the journal id keeps the epoch since which it stands, across fences and re
 
 describe("a snapshot while the state goes on", () => {
   test("is encoded as it was: links folded between two turns change nothing", async () => {
+    // Enough data objects for turns among them too.
+    const objects = Array.from({ length: 5000 }, (_, i) => ({ key: `object ${i}` as ObjectKey, sizeBytes: 100 }));
     const still = large(4, 5000);
     const moving = large(4, 5000);
+    for (const into of [still, moving]) fold(into, 3, [{ type: "append", objects, extents: [] }]);
     const { seq } = still.state.snapshot();
     const expected = Buffer.from(await encodeCheckpoint(still.state.snapshot()));
     const encoding = encodeCheckpoint(moving.state.snapshot());

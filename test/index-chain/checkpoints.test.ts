@@ -205,11 +205,15 @@ describe("writing", () => {
     expect(logger.warnings).toMatchObject([
       { fields: { seq: 11, problem: `${at(11)} at byte 100: is not what was written` } },
     ]);
-    // The next good one takes the bad one with it; kept are two that can be read.
+    // Nothing behind the last good one is deleted; what was before it is.
     for (let i = 12; i < 16; i++) await append(owner);
     await settled(owner);
-    expect(await checkpointKeys(server)).toEqual([at(7), at(15)]);
+    expect(await checkpointKeys(server)).toEqual([at(7), at(11), at(15)]);
     expect(owner.checkpointMetrics()).toMatchObject({ checkpointsWritten: 1, checkpointsFailed: 1 });
+    // The next good one takes the bad one with it.
+    for (let i = 16; i < 20; i++) await append(owner);
+    await settled(owner);
+    expect(await checkpointKeys(server)).toEqual([at(15), at(19)]);
   });
 
   test("a listing or a delete that fails leaves too many, for the next one to delete", async () => {
@@ -256,6 +260,43 @@ describe("writing", () => {
     release();
     await a.close();
     expect(await checkpointKeys(server)).toEqual(expect.arrayContaining(own));
+  });
+
+  test("a delete that lands late leaves its successor two, also where the successor started from what it deletes", async () => {
+    // B looks for checkpoints when 3 is the newest, and then waits while A writes two more and sends the delete of 3.
+    const first = await written(4, 4);
+    let goOn: () => void = () => undefined;
+    const paused = watched(server, async (request) => {
+      if (request === `get ${indexKey(SHARD, 4 as Seq)}`) await new Promise<void>((resolve) => (goOn = resolve));
+    });
+    const b = chain("B", paused.store, { checkpointEvery: 1 });
+    const taking = b.takeOver();
+    for (let i = 4; i < 8; i++) {
+      await append(first);
+      await settled(first);
+    }
+    expect(await checkpointKeys(server)).toEqual([at(3), at(7)]);
+    let sweep: () => void = () => undefined;
+    const held = watched(server, async (request) => {
+      if (request.startsWith("delete")) await new Promise<void>((resolve) => (sweep = resolve));
+    });
+    await first.close();
+    const a = chain("C", held.store, { checkpointEvery: 2 });
+    await a.takeOver();
+    for (let i = 9; i < 12; i++) {
+      await append(a);
+      await settled(a);
+    }
+    goOn();
+    await taking;
+    await settled(b);
+    sweep();
+    await a.close();
+    await b.close();
+    expect((await checkpointKeys(server)).length).toBeGreaterThanOrEqual(2);
+    const reader = chain("R", server);
+    await reader.refresh();
+    expect(digest(reader.state)).toBe(digest(b.state));
   });
 
   test("readers write none", async () => {
@@ -418,7 +459,10 @@ describe("a checkpoint that cannot be read", () => {
     await damage(server, at(7), flipped(90));
     const next = chain("B", server, { checkpointEvery: 4 });
     await next.takeOver();
-    for (let i = 0; i < 4; i++) await append(next);
+    for (let i = 0; i < 8; i++) {
+      await append(next);
+      await settled(next);
+    }
     await next.close();
     expect(await checkpointKeys(server)).toHaveLength(2);
     expect(await checkpointKeys(server)).not.toContain(at(7));

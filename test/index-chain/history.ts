@@ -288,7 +288,7 @@ export class History {
     }
     const kept = (await keysBelow(server, "checkpoint/")).length;
     if (kept < landedCheckpoints.length) this.#world.count("checkpoint deleted");
-    // Those that were damaged may go; of the others two stay as soon as somebody has written two.
+    // Two stay as soon as somebody has written two, whoever else deletes and whenever it lands.
     if (damagedCheckpoints === 0 && kept < Math.min(most, 2)) {
       throw new Error(`${kept} checkpoints left of ${landedCheckpoints.length}, one process wrote ${most}`);
     }

@@ -23,7 +23,7 @@ export function digest(state: ShardState): string {
   return lines.join("\n");
 }
 
-export async function readLink(store: ObjectStore, state: ShardState): Promise<Link | undefined> {
+async function readLink(store: ObjectStore, state: ShardState): Promise<Link | undefined> {
   const { shard, nextSeq } = state;
   const key = indexKey(shard, nextSeq);
   const stored = await store.get(key);

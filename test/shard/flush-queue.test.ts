@@ -200,7 +200,9 @@ test("metrics count records and bytes of encoded batches too, and an append of e
   });
   await target.append(values("y"));
   const encodedBatch = Uint8Array.from((await target.read({ from: 1 })).batches[0] ?? []);
-  await target.append({ encodedBatch });
+  const pending = target.append({ encodedBatch });
+  expect(await target.watermarks()).toMatchObject({ uploaded: 2, end: 3 });
+  await pending;
   expect(small.metrics()).toMatchObject({
     appendedRecords: 3,
     appendedBytes: 5000 + 33 + encodedBatch.length,

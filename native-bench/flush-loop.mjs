@@ -1,0 +1,114 @@
+import { mkdtemp, rm } from "node:fs/promises";
+// Question: does a step of the flush path block the event loop for longer than 5 ms, at flushes of 32 MiB?
+//   npm run build && node native-bench/flush-loop.mjs [memory|fs|object] [none|lz4] [FLUSHES]
+// "object" takes its connection from the environment, as the command line does (TIERLOG_SYSTEM_STORAGE_OBJECT_BUCKET, AWS_…).
+// Blind spots: the load generator runs in the same process (its own turns are counted apart); garbage collection counts as
+// blocking, as it does in life; a shared machine adds pauses of its own, which the idle line shows.
+import { cpus } from "node:os";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Engine, loadConfig } from "../dist/index.js";
+
+const [kind = "memory", compression = "none", flushes = "20"] = process.argv.slice(2);
+const MIB = 1024 * 1024;
+const VALUE_BYTES = 16 * 1024;
+const PARTITIONS = 100;
+const TICK_MS = 1;
+
+/** Longest and typical time between two turns of the event loop while `act` runs: a timer every millisecond, how late it comes. */
+async function delays(act) {
+  const late = [];
+  let last = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    late.push(now - last - TICK_MS);
+    last = now;
+  }, TICK_MS);
+  await act();
+  clearInterval(timer);
+  late.sort((a, b) => a - b);
+  const at = (share) => late[Math.min(late.length - 1, Math.floor(late.length * share))] ?? 0;
+  return { turns: late.length, p50: at(0.5), p99: at(0.99), max: at(1), over5: late.filter((ms) => ms > 5).length };
+}
+
+function print(name, { turns, p50, p99, max, over5 }) {
+  const ms = (value) => `${value.toFixed(2)} ms`.padStart(10);
+  console.log(`${name.padEnd(24)}${ms(p50)}${ms(p99)}${ms(max)}${String(over5).padStart(8)} of ${turns}`);
+}
+
+/** Values that compress about as far as logs do. */
+function makeValue(i) {
+  const text = Array.from(
+    { length: 400 },
+    (_, j) => `{"id":${i * 400 + j},"level":"info","took":${(i * j) % 977}}`,
+  ).join("");
+  return Buffer.from(text.padEnd(VALUE_BYTES, "x").slice(0, VALUE_BYTES));
+}
+
+const directory = await mkdtemp(join(tmpdir(), "tierlog-bench-"));
+try {
+  const { config } = await loadConfig({
+    env: process.env,
+    cwd: directory,
+    flags: {
+      "system.storage.kind": kind,
+      "system.flush.linger": "1m",
+      "system.flush.max_bytes": "1 GiB",
+      "system.flush.max_pending": "4 GiB",
+      ...(kind === "object" ? { "system.storage.object.prefix": `bench-${process.pid}` } : {}),
+    },
+  });
+  console.log(
+    `node ${process.version}, ${cpus().length} × ${cpus()[0]?.model}, store ${kind}, compression ${compression}`,
+  );
+  console.log(`${flushes} flushes of 32 MiB: ${PARTITIONS} partitions, values of ${VALUE_BYTES} B, parts of 8 MiB`);
+  console.log(
+    `${"lateness of the loop".padEnd(24)}${"p50".padStart(10)}${"p99".padStart(10)}${"max".padStart(10)}    > 5 ms`,
+  );
+  print("idle", await delays(() => new Promise((resolve) => setTimeout(resolve, 1000))));
+
+  const engine = await Engine.open(config);
+  await engine.createTopic("bench", { partitions: PARTITIONS, compression });
+  const topic = await engine.topic("bench");
+  const values = Array.from({ length: (32 * MIB) / VALUE_BYTES }, (_, i) => makeValue(i));
+  const startedMs = performance.now();
+  let flushing = 0;
+  const perFlush = [];
+  for (let i = 0; i < Number(flushes); i++) {
+    const appends = [];
+    for (const [j, value] of values.entries()) {
+      appends.push(topic.partition(j % PARTITIONS).append([{ value }]));
+      // The generator's own work is not what is measured.
+      if (j % 64 === 63) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const flushedMs = performance.now();
+    const found = await delays(async () => {
+      await engine.flush();
+      await Promise.all(appends);
+    });
+    flushing += performance.now() - flushedMs;
+    if (i > 0) perFlush.push(found);
+  }
+  const all = perFlush.map(({ max }) => max).sort((a, b) => a - b);
+  const turns = perFlush.reduce((sum, found) => sum + found.turns, 0);
+  const mean = (name) => perFlush.reduce((sum, found) => sum + found[name], 0) / perFlush.length;
+  print("flushing (means)", {
+    turns,
+    p50: mean("p50"),
+    p99: mean("p99"),
+    max: mean("max"),
+    over5: perFlush.reduce((sum, found) => sum + found.over5, 0),
+  });
+  console.log(
+    `longest block per flush: median ${all[all.length >> 1]?.toFixed(2)} ms, worst ${all.at(-1)?.toFixed(2)} ms`,
+  );
+  console.log(
+    `flushed at ${((32 * Number(flushes)) / (flushing / 1000)).toFixed(0)} MiB/s, whole run ${((performance.now() - startedMs) / 1000).toFixed(1)} s`,
+  );
+  console.log(JSON.stringify(engine.metrics().store, (_, value) => (value?.requests === 0 ? undefined : value)));
+  await engine.close();
+} finally {
+  await rm(directory, { recursive: true, force: true });
+}

@@ -1,0 +1,185 @@
+import { beforeEach, describe, expect, test } from "vitest";
+
+import type { ObjectKey } from "../../src/domain.ts";
+import { ObjectStoreError } from "../../src/errors.ts";
+import { createMemoryStore } from "../../src/object-store/memory-store.ts";
+import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { ObjectCache } from "../../src/shard/object-cache.ts";
+import { Cluster, testConfig, values } from "../support/engine.ts";
+
+const KEY = "index/0000/object" as ObjectKey;
+const OTHER = "index/0000/other" as ObjectKey;
+
+/** Ranges asked of the store, as in "object 0-10". */
+let asked: string[];
+let failing: boolean;
+let store: ObjectStore;
+
+/** Byte `i` of an object is `i % 251`. */
+const content = (sizeBytes: number): Uint8Array => Uint8Array.from({ length: sizeBytes }, (_, i) => i % 251);
+
+beforeEach(async () => {
+  const inner = createMemoryStore();
+  asked = [];
+  failing = false;
+  store = {
+    ...inner,
+    get(key, options) {
+      const range = options?.range;
+      asked.push(
+        `${key.split("/")[2]} ${range !== undefined && "start" in range ? `${range.start}-${range.end}` : ""}`,
+      );
+      if (failing) throw new ObjectStoreError("injected", { operation: "get", key, retryable: false });
+      return inner.get(key, options);
+    },
+  };
+  for (const key of [KEY, OTHER]) await store.put(key, content(1000), { condition: { kind: "none" } });
+});
+
+/** Blocks of 100 bytes. */
+function open(options: { tailBytes?: number; cacheBytes?: number } = {}): ObjectCache {
+  return new ObjectCache({ store, tailBytes: options.tailBytes ?? 0, cacheBytes: options.cacheBytes ?? 400 });
+}
+
+async function expectBytes(cache: ObjectCache, key: ObjectKey, start: number, end: number): Promise<void> {
+  expect(Buffer.from(await cache.read(key, start, end))).toEqual(Buffer.from(content(1000).subarray(start, end)));
+}
+
+describe("fetched bytes", () => {
+  test("the first miss in a block fetches its range, the second the block, later ones nothing", async () => {
+    const cache = open();
+    await expectBytes(cache, KEY, 210, 220);
+    await expectBytes(cache, KEY, 212, 218);
+    await expectBytes(cache, KEY, 230, 240);
+    await expectBytes(cache, KEY, 200, 300);
+    expect(asked).toEqual(["object 210-220", "object 200-300"]);
+    expect(cache.metrics()).toEqual({ tailHits: 0, hits: 2, misses: 2, bytes: 110 });
+  });
+
+  test("a range over a border of blocks fetches both, one larger than a block itself and no more", async () => {
+    const cache = open();
+    await expectBytes(cache, KEY, 0, 1);
+    await expectBytes(cache, KEY, 90, 110);
+    await expectBytes(cache, KEY, 350, 550);
+    await expectBytes(cache, OTHER, 0, 100);
+    expect(asked).toEqual(["object 0-1", "object 0-200", "object 350-550", "other 0-100"]);
+  });
+
+  test("the last block ends with the object", async () => {
+    const cache = open({ cacheBytes: 1600 });
+    await expectBytes(cache, KEY, 990, 995);
+    await expectBytes(cache, KEY, 980, 1000);
+    expect(asked[1]).toBe("object 800-1200");
+    await expect(cache.read(KEY, 990, 1001)).rejects.toMatchObject({ code: "TIERLOG_CORRUPTION", position: 1000 });
+  });
+
+  test("misses at the same time share one fetch", async () => {
+    const cache = open();
+    await Promise.all([1, 2, 3].map(() => expectBytes(cache, KEY, 0, 100)));
+    expect(asked).toEqual(["object 0-100"]);
+  });
+
+  test("the least recently used goes first, and what is held never exceeds the limit", async () => {
+    const cache = open();
+    for (const start of [0, 100, 200, 300]) await expectBytes(cache, KEY, start, start + 100);
+    await expectBytes(cache, KEY, 0, 100);
+    await expectBytes(cache, KEY, 400, 500);
+    expect(cache.metrics().bytes).toBe(400);
+    await expectBytes(cache, KEY, 0, 100);
+    for (const start of [200, 300, 400]) await expectBytes(cache, KEY, start, start + 100);
+    expect(asked).toHaveLength(5);
+    await expectBytes(cache, KEY, 100, 200);
+    expect(asked).toHaveLength(6);
+    for (let start = 0; start < 900; start += 7) await expectBytes(cache, OTHER, start, start + 20);
+    expect(cache.metrics().bytes).toBeLessThanOrEqual(400);
+  });
+
+  test("what was used again is let go in its turn too", async () => {
+    const cache = open();
+    for (let start = 0; start < 1000; start += 100) {
+      for (let i = 0; i < 3; i++) await expectBytes(cache, KEY, start, start + 100);
+    }
+    expect(cache.metrics()).toMatchObject({ misses: 10, hits: 20, bytes: 400 });
+  });
+
+  test("an error reaches its readers and is not kept; a missing object is named", async () => {
+    const cache = open();
+    failing = true;
+    const reads = [cache.read(KEY, 0, 10), cache.read(KEY, 0, 10)];
+    for (const read of reads) await expect(read).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE" });
+    failing = false;
+    await expectBytes(cache, KEY, 0, 10);
+    const missing = "index/0000/missing" as ObjectKey;
+    await expect(cache.read(missing, 0, 10)).rejects.toMatchObject({ code: "TIERLOG_MISSING_OBJECT", key: missing });
+  });
+
+  test("no room at all: everything is served, nothing is kept", async () => {
+    const cache = open({ cacheBytes: 0 });
+    for (let i = 0; i < 3; i++) await expectBytes(cache, KEY, 10, 20);
+    expect(asked).toHaveLength(3);
+    expect(cache.metrics().bytes).toBe(0);
+  });
+});
+
+describe("the tail", () => {
+  test("keeps the youngest objects up to its limit, and serves them without a request", async () => {
+    const cache = open({ tailBytes: 2000 });
+    const third = "index/0000/third" as ObjectKey;
+    cache.keepTail(KEY, [{ position: 0, bytes: content(1000) }]);
+    cache.keepTail(OTHER, [{ position: 0, bytes: content(1000) }]);
+    expect(cache.metrics().bytes).toBe(2000);
+    await expectBytes(cache, KEY, 5, 500);
+    expect(asked).toEqual([]);
+    cache.keepTail(third, [{ position: 0, bytes: content(500) }]);
+    expect(cache.metrics().bytes).toBe(1500);
+    await expectBytes(cache, OTHER, 5, 50);
+    await expectBytes(cache, third, 0, 500);
+    expect(asked).toEqual([]);
+    await expectBytes(cache, KEY, 0, 10);
+    expect(asked).toEqual(["object 0-10"]);
+    expect(cache.metrics()).toMatchObject({ tailHits: 3, misses: 1 });
+  });
+
+  test("one as large as the limit is kept, a larger one is not and drives nothing out", () => {
+    const cache = open({ tailBytes: 1000 });
+    cache.keepTail(KEY, [{ position: 0, bytes: content(1000) }]);
+    cache.keepTail(OTHER, [{ position: 0, bytes: content(1001) }]);
+    expect(cache.metrics().bytes).toBe(1000);
+  });
+
+  test("an object kept in chunks is served across them; where a chunk was dropped or never kept, the store is asked", async () => {
+    const cache = open({ tailBytes: 900 });
+    const whole = content(1000);
+    const chunks = [0, 300, 600].map((position) => ({ position, bytes: whole.subarray(position, position + 300) }));
+    cache.keepTail(KEY, chunks);
+    await expectBytes(cache, KEY, 250, 650);
+    await expectBytes(cache, KEY, 300, 600);
+    expect(asked).toEqual([]);
+    // The last 100 bytes, a footer say, are not among the chunks.
+    await expectBytes(cache, KEY, 850, 950);
+    expect(asked).toEqual(["object 850-950"]);
+    cache.keepTail(OTHER, [{ position: 0, bytes: content(100) }]);
+    await expectBytes(cache, KEY, 310, 890);
+    expect(asked).toHaveLength(1);
+    await expectBytes(cache, KEY, 0, 10);
+    expect(asked).toEqual(["object 850-950", "object 0-10"]);
+  });
+});
+
+test("a reader fetches what it was asked for, not the whole log", async () => {
+  const cluster = new Cluster();
+  const engine = await cluster.open();
+  await engine.createTopic("events", { partitions: 1 });
+  const partition = (await engine.topic("events")).partition(0);
+  for (let i = 0; i < 10; i++) await partition.append(values("x".repeat(100)));
+  const [batch] = (await partition.read({ from: 0, maxBytes: 1 })).batches;
+  const size = batch?.length ?? 0;
+  const reader = await cluster.open(testConfig(), { readOnly: true });
+  const read = (await reader.topic("events")).partition(0);
+  expect(await read.read({ from: 0, maxBytes: 1 })).toMatchObject({ nextOffset: 1 });
+  expect(reader.metrics().cache.misses).toBe(1);
+  expect(await read.read({ from: 4, maxBytes: 2 * size })).toMatchObject({ nextOffset: 6 });
+  expect(reader.metrics().cache.misses).toBe(3);
+  expect(await read.read({ from: 4, maxBytes: 2 * size + 1 })).toMatchObject({ nextOffset: 7 });
+  await cluster.close();
+});

@@ -13,7 +13,7 @@ test.each([
   const text = readFileSync(new URL(`../../docs/${page}`, import.meta.url), "utf8");
   const shown = [...text.matchAll(/```hexdump\n([\s\S]*?)```/g)].map(([, dump = ""]) => dump);
   expect(shown).toHaveLength(dumps.length);
-  for (const [i, { file, from = 0, to = undefined }] of dumps.entries()) {
+  for (const [i, { file, from = 0, to }] of dumps.entries()) {
     let hex = "";
     for (const line of shown[i]?.trimEnd().split("\n") ?? []) {
       const [, offset, bytes = ""] = /^ *(\d+) {2}([0-9a-f]+(?: [0-9a-f]+)*)(?: {2}|$)/.exec(line) ?? [];

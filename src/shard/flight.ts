@@ -22,6 +22,8 @@ export interface FlightOptions {
   readonly writerIdBytes: number;
   /** Opens the data object of this flush; called once at most. */
   readonly openObject: (signal: AbortSignal) => { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter };
+  /** Clears an upload away that is given up. Not waited for: in an outage it takes a deadline of its own. */
+  readonly abandon: (writer: BufferedMultipartWriter) => void;
 }
 
 /** Bytes kept for readers at the tail. */
@@ -82,7 +84,7 @@ export class Flight {
    * stream into a data object, partition by partition. Rejects when that is given up; nothing is named by the chain then.
    */
   async prepare(): Promise<PreparedFlight> {
-    const { linkBytesMax, writerIdBytes, openObject, shard, epoch, nowMs } = this.#options;
+    const { linkBytesMax, writerIdBytes, openObject, abandon, shard, epoch, nowMs } = this.#options;
     const directory = new DataObjectDirectory();
     const chunks: TailChunk[] = [];
     let object: { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter } | undefined;
@@ -119,7 +121,7 @@ export class Flight {
       const { sizeBytes } = await object.writer.finish();
       return { ...prepared, object: { key: object.key, sizeBytes } };
     } catch (error) {
-      await object?.writer.abandon();
+      if (object !== undefined) abandon(object.writer);
       throw error;
     }
   }

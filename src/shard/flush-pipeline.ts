@@ -51,6 +51,8 @@ export class FlushPipeline {
   #due = false;
   #committing = false;
   #acquiring: Promise<void> | undefined;
+  /** Uploads that are being cleared away. */
+  readonly #abandoning = new Set<Promise<void>>();
   #flushes = 0;
   #objects = 0;
 
@@ -123,6 +125,7 @@ export class FlushPipeline {
   /** REQUIRES: nothing is added any more. Resolves when nothing is on its way, however it ended. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#flights.map((flight) => flight.done), this.#acquiring]);
+    await Promise.allSettled(this.#abandoning);
     this.#linger?.cancel();
   }
 
@@ -169,6 +172,10 @@ export class FlushPipeline {
         openObject: (signal) => {
           const key = dataKey(shard, epoch, this.#objects++, Buffer.from(runtime.random.bytes(8)).toString("hex"));
           return { key, writer: openWriter(key, signal) };
+        },
+        abandon: (writer) => {
+          const abandoning = writer.abandon().finally(() => this.#abandoning.delete(abandoning));
+          this.#abandoning.add(abandoning);
         },
       },
       (target, key) => this.#endOf(target, key),

@@ -49,7 +49,7 @@ export class SparseIndexes {
   /** Remembers the index of an object that was just written. */
   keep(key: ObjectKey, extents: readonly DataExtent[]): void {
     this.#remember(key, Promise.resolve(byExtent(extents)));
-    this.#count(key, extents);
+    this.#count(key, blockCount(extents));
   }
 
   /**
@@ -77,6 +77,7 @@ export class SparseIndexes {
         key: object.key,
         problem: error.message,
       });
+      this.#count(object.key, 1);
       return undefined;
     });
     this.#remember(object.key, loading);
@@ -94,7 +95,7 @@ export class SparseIndexes {
         ? tail.subarray(footerStart - start, footerEnd - start)
         : await this.#cache.readOnce(key, footerStart, footerEnd);
     const { extents } = decodeFooter(bytes, trailer, footerStart, key);
-    this.#count(key, extents);
+    this.#count(key, blockCount(extents));
     return byExtent(extents);
   }
 
@@ -111,6 +112,7 @@ export class SparseIndexes {
     const known = (await this.#objects.get(key)) ?? new Map<string, readonly Block[]>();
     const merged = new Map(known).set(extentName(id, extent.baseOffset), blocks);
     this.#remember(key, Promise.resolve(merged));
+    this.#count(key, (this.#sizes.get(key) ?? 0) + blocks.length);
     return blocks;
   }
 
@@ -119,10 +121,11 @@ export class SparseIndexes {
     this.#objects.set(key, blocks);
   }
 
-  #count(key: ObjectKey, extents: readonly DataExtent[]): void {
-    const size = extents.reduce((sum, { blocks }) => sum + blocks.length, 0);
-    this.#blocks += size - (this.#sizes.get(key) ?? 0);
-    this.#sizes.set(key, size);
+  #count(key: ObjectKey, blocks: number): void {
+    // It may have been dropped while its footer was read.
+    if (!this.#objects.has(key)) return;
+    this.#blocks += blocks - (this.#sizes.get(key) ?? 0);
+    this.#sizes.set(key, blocks);
     for (const oldest of this.#objects.keys()) {
       if (this.#blocks <= BLOCKS_MAX || oldest === key) break;
       this.#objects.delete(oldest);
@@ -130,6 +133,10 @@ export class SparseIndexes {
       this.#sizes.delete(oldest);
     }
   }
+}
+
+function blockCount(extents: readonly DataExtent[]): number {
+  return extents.reduce((sum, { blocks }) => sum + blocks.length, 0);
 }
 
 function byExtent(extents: readonly DataExtent[]): ObjectBlocks {

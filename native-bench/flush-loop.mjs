@@ -1,12 +1,14 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 // Question: does a step of the flush path block the event loop for longer than 5 ms, at flushes of 32 MiB?
 //   npm run build && node native-bench/flush-loop.mjs [memory|fs|object] [none|lz4] [FLUSHES]
 // "object" takes its connection from the environment, as the command line does (TIERLOG_SYSTEM_STORAGE_OBJECT_BUCKET, AWS_…).
-// Blind spots: the load generator runs in the same process (its own turns are counted apart); garbage collection counts as
-// blocking, as it does in life; a shared machine adds pauses of its own, which the idle line shows.
+// "block" is wall time between two turns. "step" is the CPU time that the main thread spent in it (Linux: /proc schedstat), without
+// garbage collection: what the path itself does in one go, whatever else the machine runs (with "object" the server shares the cores).
 import { cpus } from "node:os";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PerformanceObserver } from "node:perf_hooks";
 
 import { Engine, loadConfig } from "../dist/index.js";
 
@@ -16,20 +18,56 @@ const VALUE_BYTES = 16 * 1024;
 const PARTITIONS = 100;
 const TICK_MS = 1;
 
+const collections = [];
+new PerformanceObserver((list) => collections.push(...list.getEntries())).observe({ entryTypes: ["gc"] });
+
+/** Milliseconds that the main thread has run on a core; undefined where the system does not tell. */
+function cpuMs() {
+  try {
+    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, "latin1").split(" ")[0]) / 1e6;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Milliseconds of garbage collection between two moments. */
+function collecting(from, to) {
+  let ms = 0;
+  for (const { startTime, duration } of collections) {
+    ms += Math.max(0, Math.min(to, startTime + duration) - Math.max(from, startTime));
+  }
+  return ms;
+}
+
 /** Longest and typical time between two turns of the event loop while `act` runs: a timer every millisecond, how late it comes. */
 async function delays(act) {
   const late = [];
   let last = performance.now();
+  let lastCpu = cpuMs();
   const timer = setInterval(() => {
     const now = performance.now();
-    late.push(now - last - TICK_MS);
+    const cpu = cpuMs();
+    const busy = cpu === undefined || lastCpu === undefined ? now - last - TICK_MS : cpu - lastCpu;
+    late.push({ from: last, to: now, ms: now - last - TICK_MS, busy });
     last = now;
+    lastCpu = cpu;
   }, TICK_MS);
   await act();
   clearInterval(timer);
-  late.sort((a, b) => a - b);
-  const at = (share) => late[Math.min(late.length - 1, Math.floor(late.length * share))] ?? 0;
-  return { turns: late.length, p50: at(0.5), p99: at(0.99), max: at(1), over5: late.filter((ms) => ms > 5).length };
+  // The observer is told of collections a turn later.
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  const sorted = late.map(({ ms }) => ms).sort((a, b) => a - b);
+  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+  const steps = late.map(({ from, to, busy }) => busy - collecting(from, to));
+  return {
+    turns: late.length,
+    p50: at(0.5),
+    p99: at(0.99),
+    max: at(1),
+    over5: sorted.filter((ms) => ms > 5).length,
+    step: Math.max(0, ...steps),
+    stepsOver5: steps.filter((ms) => ms > 5).length,
+  };
 }
 
 function print(name, { turns, p50, p99, max, over5 }) {
@@ -101,6 +139,11 @@ try {
     max: mean("max"),
     over5: perFlush.reduce((sum, found) => sum + found.over5, 0),
   });
+  const steps = perFlush.map(({ step }) => step).sort((a, b) => a - b);
+  console.log(
+    `longest step per flush: median ${steps[steps.length >> 1]?.toFixed(2)} ms, worst ` +
+      `${steps.at(-1)?.toFixed(2)} ms, ${perFlush.reduce((sum, found) => sum + found.stepsOver5, 0)} above 5 ms`,
+  );
   console.log(
     `longest block per flush: median ${all[all.length >> 1]?.toFixed(2)} ms, worst ${all.at(-1)?.toFixed(2)} ms`,
   );

@@ -4,8 +4,8 @@ import type { S3Client } from "@aws-sdk/client-s3";
 
 import { nextTurn } from "../runtime/turn.ts";
 
-/** Hashed in one turn of the event loop: about half a millisecond. */
-const BYTES_PER_TURN = 1024 * 1024;
+/** Hashed in one turn of the event loop, 0.15 ms: several parts are hashed side by side, and their steps fall into one turn. */
+const BYTES_PER_TURN = 256 * 1024;
 
 const HEADER = "x-amz-content-sha256";
 

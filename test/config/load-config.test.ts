@@ -13,7 +13,7 @@ function load(toml: string | undefined, rest: Partial<LoadOptions> = {}): Promis
   return loadConfig({
     file: toml === undefined ? undefined : FILE,
     env: {},
-    cwd: "/work",
+    cwd: "/srv",
     readText: () => Promise.resolve(toml ?? ""),
     fileSystem: { stat: () => Promise.reject(failure("ENOENT")) },
     ...rest,
@@ -243,8 +243,8 @@ describe("relative paths", () => {
     ['[system]\npath = "data"', {}, "/etc/tierlog/data"],
     ['[system]\npath = "/data"', {}, "/data"],
     ["", {}, "/etc/tierlog/tierlog-data"],
-    [undefined, {}, "/work/tierlog-data"],
-    ['[system]\npath = "data"', { env: { TIERLOG_SYSTEM_PATH: "other" } }, "/work/other"],
+    [undefined, {}, "/srv/tierlog-data"],
+    ['[system]\npath = "data"', { env: { TIERLOG_SYSTEM_PATH: "other" } }, "/srv/other"],
     ["", { flags: { "system.path": "../other" } }, "/other"],
   ])("%s %o", async (toml, rest, path) => {
     expect((await load(toml, rest)).config.path).toBe(path);

@@ -85,7 +85,7 @@ export function chain(
 ): IndexChain {
   const random = seededRandom(name.charCodeAt(0));
   return new IndexChain({
-    store: settling(store, { clock: systemClock, random, deadlineMs: 60 }),
+    store: settling(store, { clock: systemClock, random, deadlineMs: 300 }),
     shard: SHARD,
     writerId: name,
     clock: systemClock,

@@ -29,7 +29,7 @@ afterEach(async () => {
 
 function config(): ReturnType<typeof testConfig> {
   return testConfig({
-    storage: { object: { multipartPartSizeBytes: PART_BYTES, deadlineMs: 300, requestTimeoutMs: 200 } },
+    storage: { object: { multipartPartSizeBytes: PART_BYTES, deadlineMs: 3000, requestTimeoutMs: 2000 } },
     flush: { lingerMs: 60_000, maxBytes: 64 * MIB, maxPendingBytes: 256 * MIB },
   });
 }

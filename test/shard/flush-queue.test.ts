@@ -155,7 +155,7 @@ describe("behind a flush that failed", () => {
     const small = await cluster.open(
       testConfig({
         flush: { maxBytes: 4000, maxPendingBytes: 4000, maxWaitMs: 5000 },
-        storage: { object: { deadlineMs: 150, requestTimeoutMs: 100 } },
+        storage: { object: { deadlineMs: 500, requestTimeoutMs: 400 } },
       }),
     );
     await small.createTopic("small", { partitions: 1 });

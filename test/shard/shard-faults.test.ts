@@ -14,12 +14,12 @@ let cluster: Cluster;
 let engine: Engine;
 let partition: PartitionApi;
 
-const DEADLINE_MS = 150;
+const DEADLINE_MS = 500;
 
 function config(overrides: { multipartPartSizeBytes?: number; lingerMs?: number } = {}): Config {
   const { multipartPartSizeBytes = 8 * 1024 * 1024, lingerMs = 2 } = overrides;
   return testConfig({
-    storage: { object: { deadlineMs: DEADLINE_MS, requestTimeoutMs: 100, multipartPartSizeBytes } },
+    storage: { object: { deadlineMs: DEADLINE_MS, requestTimeoutMs: 400, multipartPartSizeBytes } },
     flush: { lingerMs },
     batch: { maxBytes: 4096 },
   });

@@ -96,19 +96,19 @@ export class FlushPipeline {
   #acquire(): Promise<void> {
     const { chain, runtime, shard } = this.#options;
     if (chain.isOwner) return Promise.resolve();
-    this.#acquiring ??= chain
-      .takeOver()
-      .then(
-        (epoch) => runtime.logger.info("took the shard over", { shard, epoch }),
-        (error: unknown) => {
-          const reason = asTierlogError(error);
-          this.#giveUp(0, 0, reason);
-          throw reason;
-        },
-      )
-      .finally(() => {
+    this.#acquiring ??= chain.takeOver().then(
+      (epoch) => {
         this.#acquiring = undefined;
-      });
+        runtime.logger.info("took the shard over", { shard, epoch });
+      },
+      (error: unknown) => {
+        // Before the appends are told: those that they let in need a take-over of their own, not the end of this one.
+        this.#acquiring = undefined;
+        const reason = asTierlogError(error);
+        this.#giveUp(0, 0, reason);
+        throw reason;
+      },
+    );
     return this.#acquiring;
   }
 

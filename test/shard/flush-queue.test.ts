@@ -209,3 +209,21 @@ test("metrics count records and bytes of encoded batches too, and an append of e
     pendingBytes: 0,
   });
 });
+
+test("a full flush that gets its room from a take-over that failed is told by a take-over of its own, and does not hang", async () => {
+  const full = await cluster.open(
+    testConfig({ flush: { lingerMs: LINGER_MS, maxBytes: 10_000, maxPendingBytes: 10_000, maxWaitMs: 5000 } }),
+  );
+  await full.createTopic("full", { partitions: 1 });
+  const to = (await full.topic("full")).partition(0);
+  faulty.fate = () => "forbidden";
+  // The second waits for the room of the first, and is as large as a flush may be.
+  const outcomes = await Promise.allSettled([to.append(values("x".repeat(9000))), to.append(values("y".repeat(9968)))]);
+  for (const outcome of outcomes) {
+    expect(outcome).toMatchObject({
+      status: "rejected",
+      reason: { code: "TIERLOG_OBJECT_STORE", status: 403, effect: "none" },
+    });
+  }
+  faulty.fate = () => "pass";
+});

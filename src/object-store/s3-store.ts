@@ -1,6 +1,3 @@
-import { Agent as HttpAgent } from "node:http";
-import { Agent as HttpsAgent } from "node:https";
-
 import {
   DeleteObjectCommand,
   DeleteObjectsCommand,
@@ -8,10 +5,8 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  S3Client,
   type GetObjectCommandOutput,
 } from "@aws-sdk/client-s3";
-import { NodeHttpHandler } from "@smithy/node-http-handler";
 
 import type { ETag, ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, ObjectStoreError, isTierlogError } from "../errors.ts";
@@ -22,37 +17,20 @@ import { bareETag, checkCondition, quotedETag } from "./etag.ts";
 import { KEY_BYTES_MAX, checkKey, compareKeys } from "./object-key.ts";
 import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
 import { collectBody } from "./s3-body.ts";
+import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
 import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
 import { deleteError, makesObject, s3Outcome, type S3Request } from "./s3-outcome.ts";
-import { hashPayloadsInSteps } from "./s3-payload-hash.ts";
 
-export interface S3StoreSettings {
+export interface S3StoreSettings extends S3ClientSettings {
   readonly bucket: string;
-  readonly region: string;
-  /** Default: AWS. Given: any S3-compatible server, as in "http://127.0.0.1:7480". */
-  readonly endpoint?: string;
   /** Put before every key, with a slash between; may be empty. Keys that the store gives out do not have it. */
   readonly prefix: string;
-  /** Default: the SDK's own search (environment, profile, web identity, instance). */
-  readonly credentials?: {
-    readonly accessKeyId: string;
-    readonly secretAccessKey: string;
-    readonly sessionToken?: string;
-  };
-  readonly forcePathStyle: boolean;
-  /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
-  readonly requestTimeoutMs: number;
-  /** Requests beyond it wait for a socket. */
-  readonly maxSockets: number;
   /** Ceph RGW and its relatives compare If-Match with the quotes on and so never match; for those "bare". */
   readonly ifMatchEtag: "quoted" | "bare";
 }
 
 /** S3's limit for one multi-delete. */
 const DELETE_KEYS_MAX = 1000;
-
-/** A TCP connection that takes longer is not coming; a whole `requestTimeoutMs` would be spent on a dead address. */
-const CONNECT_TIMEOUT_MS = 3_000;
 
 /**
  * An S3 bucket as an object store: ONE attempt per call, no retries in the SDK. A repeated conditional write loses against
@@ -66,7 +44,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   const keyPrefix = settings.prefix === "" ? "" : `${settings.prefix}/`;
   const keyBytesMax = KEY_BYTES_MAX - Buffer.byteLength(keyPrefix, "utf8");
   if (keyBytesMax < 1) throw new InvalidArgumentError("prefix", settings.prefix, "leaves no room for a key");
-  const client = createClient(settings);
+  const client = createS3Client(settings);
   let closed = false;
 
   /** Sends one request under one deadline; `read` still runs under it. Resolves to the outcome where that is not an error. */
@@ -243,35 +221,6 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       client.destroy();
     },
   };
-}
-
-function createClient(settings: S3StoreSettings): S3Client {
-  const agent = { keepAlive: true, maxSockets: settings.maxSockets };
-  // Old servers and many copies refuse the SDK's new checksum headers; our own CRCs are what is trusted anyway.
-  const checksums = settings.endpoint === undefined ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
-  const client = new S3Client({
-    region: settings.region,
-    ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
-    ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
-    forcePathStyle: settings.forcePathStyle,
-    maxAttempts: 1,
-    cacheMiddleware: true,
-    // Else every body from 2 MiB on opens a connection of its own and ignores maxSockets.
-    expectContinueHeader: false,
-    requestChecksumCalculation: checksums,
-    responseChecksumValidation: checksums,
-    requestHandler: new NodeHttpHandler({
-      httpAgent: new HttpAgent(agent),
-      httpsAgent: new HttpsAgent(agent),
-      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, settings.requestTimeoutMs),
-      // Our own deadline comes first; these end what it cannot see.
-      requestTimeout: settings.requestTimeoutMs,
-      throwOnRequestTimeout: true,
-      socketTimeout: settings.requestTimeoutMs,
-    }),
-  });
-  hashPayloadsInSteps(client);
-  return client;
 }
 
 async function readObject(

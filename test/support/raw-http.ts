@@ -38,8 +38,9 @@ export async function rawRequest(
         if (error.code === "ECONNRESET" || error.code === "EPIPE") resolve("reset");
         else reject(error);
       });
-      const all = { host, "content-length": String(body.length), ...headers };
-      const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+      const own = Object.keys(headers).some((name) => name.toLowerCase() === "host") ? {} : { host };
+      const all = Object.entries({ ...own, "content-length": String(body.length), ...headers });
+      const lines = all.map(([name, value]) => `${name}: ${value}\r\n`);
       socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
       socket.write(body);
     });
@@ -60,8 +61,10 @@ function parsed(bytes: Buffer): Omit<RawAnswer, "ending"> {
   const end = bytes.indexOf("\r\n\r\n");
   if (end === -1) return { status: undefined, headers: {}, body: bytes };
   const [first = "", ...lines] = bytes.subarray(0, end).toString("latin1").split("\r\n");
+  const status = Number(first.split(" ")[1]);
+  if (status === 100) return parsed(bytes.subarray(end + 4));
   const headers = Object.fromEntries(
     lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), line.slice(line.indexOf(":") + 1).trim()]),
   );
-  return { status: Number(first.split(" ")[1]), headers, body: bytes.subarray(end + 4) };
+  return { status, headers, body: bytes.subarray(end + 4) };
 }

@@ -1,0 +1,135 @@
+import type { ObjectKey } from "../../src/domain.ts";
+import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
+import { settling } from "../../src/object-store/settling.ts";
+import { seededRandom } from "../../src/runtime/random.ts";
+import { systemRuntime } from "../../src/runtime/runtime.ts";
+import type { FaultScript } from "../../src/testing/fault-script.ts";
+import type { Fault } from "../../src/testing/fault.ts";
+import type { HttpServer } from "../../src/testing/http-server.ts";
+import type { S3Operation } from "../../src/testing/s3-call.ts";
+
+/** An S3 server that plays a script, and how to reach it: with a prefix that nobody else uses. */
+export interface FaultyServer {
+  readonly server: Pick<HttpServer, "openSockets" | "landLate" | "requests" | "failures" | "close">;
+  readonly settings: S3StoreSettings;
+}
+
+export type OpenFaultyServer = (faults: FaultScript) => Promise<FaultyServer>;
+
+export interface Patience {
+  readonly requestTimeoutMs: number;
+  readonly deadlineMs: number;
+}
+
+/** No answer takes so long, however busy the machine is. */
+export const PATIENT: Patience = { requestTimeoutMs: 20_000, deadlineMs: 60_000 };
+/** For answers that never come. */
+export const SHORT: Patience = { requestTimeoutMs: 700, deadlineMs: 60_000 };
+
+/** A fault, and what it costs. */
+export interface FaultCase {
+  readonly fault: Fault;
+  /** How often the call is sent, the struck request included; undefined: that is up to the server. */
+  readonly sent?: number;
+  readonly patience?: Patience;
+}
+
+export const named = <T extends { readonly fault: Fault }>(cases: readonly T[]): (T & { readonly name: string })[] =>
+  cases.map((one) => ({ ...one, name: JSON.stringify(one.fault) }));
+
+/** After each of these the call is sent once more, unless it was done after all. */
+export const ANY_CALL: readonly FaultCase[] = [
+  { fault: { kind: "lost-request" }, sent: 2 },
+  { fault: { kind: "slow-down" }, sent: 2 },
+  { fault: { kind: "internal-error" }, sent: 2 },
+  { fault: { kind: "silence" }, sent: 2, patience: SHORT },
+  { fault: { kind: "delay", delayMs: 20 }, sent: 1 },
+  { fault: { kind: "refuse" }, sent: 1 },
+  { fault: { kind: "close-idle" }, sent: 1 },
+  { fault: { kind: "clock-skew" } },
+  { fault: { kind: "clock-skew", offsetMs: -20 * 60_000 } },
+  { fault: { kind: "clock-skew", refuse: false }, sent: 1 },
+  { fault: { kind: "duplicate-delivery" }, sent: 1 },
+];
+
+/** Done, but not answered so that one could tell. */
+const DONE_UNTOLD: readonly Omit<FaultCase, "sent">[] = [
+  { fault: { kind: "lost-answer" } },
+  { fault: { kind: "slow-down-after-commit" } },
+  { fault: { kind: "internal-error", committed: true } },
+  { fault: { kind: "slow-loris", bytesPerSecond: 20 }, patience: SHORT },
+  { fault: { kind: "silence", committed: true }, patience: SHORT },
+  { fault: { kind: "truncated-answer" } },
+  { fault: { kind: "short-answer" } },
+];
+
+/** Of a call that is looked at before it is sent again. */
+export const SETTLED: readonly FaultCase[] = [...ANY_CALL, ...DONE_UNTOLD.map((one) => ({ ...one, sent: 1 }))];
+
+/** Of a call that is simply sent again. */
+export const REPEATED: readonly FaultCase[] = [...ANY_CALL, ...DONE_UNTOLD.map((one) => ({ ...one, sent: 2 }))];
+
+/** A script, a server that plays it, and settled stores on it. */
+export class FaultyStores {
+  readonly script: FaultScript;
+  readonly #faulty: FaultyServer;
+  readonly #stores: ObjectStore[] = [];
+
+  private constructor(script: FaultScript, faulty: FaultyServer) {
+    this.script = script;
+    this.#faulty = faulty;
+  }
+
+  static async open(open: OpenFaultyServer, script: FaultScript): Promise<FaultyStores> {
+    return new FaultyStores(script, await open(script));
+  }
+
+  get server(): FaultyServer["server"] {
+    return this.#faulty.server;
+  }
+
+  store({ requestTimeoutMs, deadlineMs }: Patience = PATIENT, more: Partial<S3StoreSettings> = {}): ObjectStore {
+    const direct = createS3Store({ ...this.#faulty.settings, requestTimeoutMs, ...more }, systemRuntime);
+    const store = settling(direct, { ...systemRuntime, random: seededRandom(7), requestTimeoutMs, deadlineMs });
+    this.#stores.push(store);
+    return store;
+  }
+
+  /** Runs `look` with no faults in the way. */
+  async inPeace<T>(look: (store: ObjectStore) => Promise<T>): Promise<T> {
+    this.script.pause();
+    try {
+      return await look(this.store());
+    } finally {
+      this.script.resume();
+    }
+  }
+
+  async stored(key: ObjectKey): Promise<Uint8Array | undefined> {
+    return (await this.inPeace((store) => store.get(key)))?.body;
+  }
+
+  async prepare(key: ObjectKey, body: Uint8Array): Promise<void> {
+    await this.inPeace((store) => store.put(key, body, { condition: { kind: "none" } }));
+  }
+
+  /** Lets `fault` meet the next request of this operation, or the next connection. */
+  strikeNext(fault: Fault, operation: S3Operation): void {
+    this.script.add({ fault, match: fault.kind === "refuse" ? { times: 1 } : { operation, times: 1 } });
+  }
+
+  /** Sent since then. */
+  counter(operation: S3Operation): () => number {
+    const before = this.server.requests.count(operation);
+    return () => this.server.requests.count(operation) - before;
+  }
+
+  /** Waits for every socket that the stores opened to be closed by them, then ends the server. */
+  async close(): Promise<void> {
+    for (const store of this.#stores) await store.close();
+    while (this.server.openSockets > 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    await this.server.close();
+    if (this.server.failures.length > 0) throw new AggregateError(this.server.failures, "the server failed");
+  }
+}

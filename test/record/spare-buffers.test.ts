@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+
+import { giveBack, takeBuffer } from "../../src/record/spare-buffers.ts";
+
+const MIB = 1024 * 1024;
+
+test("a buffer that was given back serves the next taker of its size, and only one", () => {
+  const first = takeBuffer(3 * MIB);
+  expect(first.length).toBe(4 * MIB);
+  giveBack(first);
+  expect(takeBuffer(2 * MIB + 1)).toBe(first);
+  expect(takeBuffer(2 * MIB + 1)).not.toBe(first);
+});
+
+test("what is kept is bounded", () => {
+  const taken = Array.from({ length: 40 }, () => takeBuffer(MIB));
+  for (const buffer of taken) giveBack(buffer);
+  const again = new Set(Array.from({ length: 40 }, () => takeBuffer(MIB)));
+  expect(taken.filter((buffer) => again.has(buffer)).length).toBeLessThanOrEqual(16);
+  expect(taken.filter((buffer) => again.has(buffer)).length).toBeGreaterThan(8);
+});

@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 
-import type { S3Connection } from "./s3-server.ts";
+import type { S3Connection } from "./s3-connection.ts";
 
 const SCRIPT = join(import.meta.dirname, "ceph-rgw.sh");
 

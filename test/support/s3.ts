@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { describe, inject } from "vitest";
 
 import type { S3StoreSettings } from "../../src/object-store/s3-store.ts";
-import type { S3Connection } from "./s3-server.ts";
+import type { S3Connection } from "./s3-connection.ts";
 
 /** A `describe` that is skipped where there is no S3 server; the global set-up has said so, loudly. */
 export const describeS3 = connection() === null ? describe.skip : describe;

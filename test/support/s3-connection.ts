@@ -1,4 +1,4 @@
-import "vitest";
+import type {} from "vitest";
 
 /** How tests reach the S3 server; plain data, since it crosses into the workers. */
 export interface S3Connection {

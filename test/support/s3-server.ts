@@ -6,6 +6,13 @@ import type { TestProject } from "vitest/node";
 import { CephGateway } from "./ceph-gateway.ts";
 import type { S3Connection } from "./s3-connection.ts";
 
+declare module "vitest" {
+  interface ProvidedContext {
+    /** null: there is no server, the tests that need one are skipped. */
+    s3: S3Connection | null;
+  }
+}
+
 const DAEMONS = ["radosgw", "radosgw-admin", "ceph", "ceph-osd", "ceph-mon", "monmaptool"];
 
 /** vitest globalSetup: a server from the environment, else a Ceph gateway of our own, else a loud notice. */

@@ -139,5 +139,12 @@ export interface EngineMetrics {
   readonly checkpointFallbacks: number;
   /** Extents of data objects whose footer could not be used. */
   readonly footersRebuilt: number;
-  readonly cache: { readonly tailHits: number; readonly hits: number; readonly misses: number; readonly bytes: number };
+  readonly cache: {
+    readonly tailHits: number;
+    readonly hits: number;
+    readonly misses: number;
+    /** Reads that failed a check and were fetched again. */
+    readonly refetched: number;
+    readonly bytes: number;
+  };
 }

@@ -11,7 +11,10 @@ import type { S3Operation } from "../../src/testing/s3-call.ts";
 
 /** An S3 server that plays a script, and how to reach it: with a prefix that nobody else uses. */
 export interface FaultyServer {
-  readonly server: Pick<HttpServer, "openSockets" | "landLate" | "requests" | "failures" | "close">;
+  readonly server: Pick<
+    HttpServer,
+    "openSockets" | "landLate" | "requests" | "failures" | "goDown" | "comeUp" | "close"
+  >;
   readonly settings: S3StoreSettings;
 }
 

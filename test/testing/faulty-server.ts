@@ -45,11 +45,12 @@ export const ANY_CALL: readonly FaultCase[] = [
   { fault: { kind: "internal-error" }, sent: 2 },
   { fault: { kind: "silence" }, sent: 2, patience: SHORT },
   { fault: { kind: "delay", delayMs: 20 }, sent: 1 },
-  { fault: { kind: "refuse" }, sent: 1 },
-  { fault: { kind: "close-idle" }, sent: 1 },
+  // Whether it meets a connection or a request, and whether the next request meets a closed one, is up to the client.
+  { fault: { kind: "refuse" } },
+  { fault: { kind: "close-idle" } },
   { fault: { kind: "clock-skew" } },
   { fault: { kind: "clock-skew", offsetMs: -20 * 60_000 } },
-  { fault: { kind: "clock-skew", refuse: false }, sent: 1 },
+  { fault: { kind: "clock-skew", refuse: false } },
   { fault: { kind: "duplicate-delivery" }, sent: 1 },
 ];
 
@@ -130,6 +131,12 @@ export class FaultyStores {
     for (const store of this.#stores) await store.close();
     while (this.server.openSockets > 0) await new Promise((resolve) => setTimeout(resolve, 2));
     await this.server.close();
-    if (this.server.failures.length > 0) throw new AggregateError(this.server.failures, "the server failed");
+    // A server that refuses a request before it has read all of it may break the connection, whoever sent the request.
+    const failures = this.server.failures.filter((error) => !["EPIPE", "ECONNRESET"].includes(codeOf(error)));
+    if (failures.length > 0) throw new AggregateError(failures, "the server failed");
   }
+}
+
+function codeOf(error: unknown): string {
+  return String((error as NodeJS.ErrnoException).code);
 }

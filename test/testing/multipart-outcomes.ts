@@ -55,7 +55,6 @@ export function describeMultipartOutcomes(open: OpenFaultyServer): void {
       const count = faulty.counter("CompleteMultipartUpload");
       faulty.strikeNext(fault, "CompleteMultipartUpload");
       await expect(upload.complete(parts)).resolves.toEqual({ kind: "completed" });
-      // A refusal of connections meets none where they are kept.
       expect(faulty.script.firedCount).toBe(1);
       expect(count()).toBe(sent ?? count());
       await faulty.server.landLate();

@@ -72,13 +72,15 @@ export function describeReadOutcomes(open: OpenFaultyServer): void {
   describe("an object that cannot be seen is not an object that is not there", () => {
     test.each(named(DENIED))("$name", async ({ fault }) => {
       const error = { code: "TIERLOG_OBJECT_STORE", retryable: false };
+      // HEAD, then the GET that tells what the HEAD could not.
       faulty.strikeNext(fault, "HeadObject");
+      faulty.strikeNext(fault, "GetObject");
       await expect(faulty.store().head(KEY)).rejects.toMatchObject(error);
       faulty.strikeNext(fault, "GetObject");
       await expect(faulty.store().get(KEY)).rejects.toMatchObject(error);
       faulty.strikeNext(fault, "ListObjectsV2");
       await expect(listed(faulty.store())).rejects.toMatchObject(error);
-      expect(faulty.script.firedCount).toBe(3);
+      expect(faulty.script.firedCount).toBe(4);
     });
   });
 

@@ -1,4 +1,4 @@
-import type { ObjectKey } from "../../src/domain.ts";
+import type { ETag, ObjectKey } from "../../src/domain.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
@@ -109,6 +109,13 @@ export class FaultyStores {
 
   async stored(key: ObjectKey): Promise<Uint8Array | undefined> {
     return (await this.inPeace((store) => store.get(key)))?.body;
+  }
+
+  /** Of an object that is there. */
+  async etagOf(key: ObjectKey): Promise<ETag> {
+    const info = await this.inPeace((store) => store.head(key));
+    if (info === undefined) throw new Error(`${key} is not there`);
+    return info.etag;
   }
 
   async prepare(key: ObjectKey, body: Uint8Array): Promise<void> {

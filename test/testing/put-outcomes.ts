@@ -86,10 +86,10 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
     ];
     test.each(named(cases))("$name", async ({ fault, sent, patience }) => {
       await faulty.prepare(KEY, THEIRS);
-      const found = await faulty.inPeace((store) => store.head(KEY));
+      const etag = await faulty.etagOf(KEY);
       const count = faulty.counter("PutObject");
       faulty.strikeNext(fault, "PutObject");
-      const condition: PutCondition = { kind: "if-match", etag: found?.etag ?? expect.fail() };
+      const condition: PutCondition = { kind: "if-match", etag };
       const outcome = await faulty.store(patience).put(KEY, OURS, { condition });
       expect(outcome).toEqual({ kind: "written", etag: expect.stringMatching(TAG) });
       expect(count()).toBe(sent);
@@ -108,10 +108,10 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
     ];
     test.each(named(cases))("$name", async ({ fault, patience }) => {
       await faulty.prepare(KEY, THEIRS);
-      const found = await faulty.inPeace((store) => store.head(KEY));
+      const etag = await faulty.etagOf(KEY);
       const count = faulty.counter("PutObject");
       faulty.strikeNext(fault, "PutObject");
-      const condition: PutCondition = { kind: "if-match", etag: found?.etag ?? expect.fail() };
+      const condition: PutCondition = { kind: "if-match", etag };
       const put = faulty.store(patience).put(KEY, OURS, { condition });
       await expect(put).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", effect: "unknown" });
       expect(count()).toBe(1);

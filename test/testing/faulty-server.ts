@@ -2,12 +2,13 @@ import type { ETag, ObjectKey } from "../../src/domain.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
-import { seededRandom } from "../../src/runtime/random.ts";
+import { systemRandom } from "../../src/runtime/random.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
-import type { FaultScript } from "../../src/testing/fault-script.ts";
+import type { FaultScript, FiredFault } from "../../src/testing/fault-script.ts";
 import type { Fault } from "../../src/testing/fault.ts";
 import type { HttpServer } from "../../src/testing/http-server.ts";
 import type { S3Operation } from "../../src/testing/s3-call.ts";
+import { HastyClock } from "../support/hasty-clock.ts";
 
 /** An S3 server that plays a script, and how to reach it: with a prefix that nobody else uses. */
 export interface FaultyServer {
@@ -15,24 +16,19 @@ export interface FaultyServer {
   readonly settings: S3StoreSettings;
 }
 
+/** No answer takes so long, however busy the machine is. Those that never come are not waited for: see `#expireSilences`. */
+const REQUEST_TIMEOUT_MS = 20_000;
+
 export type OpenFaultyServer = (faults: FaultScript) => Promise<FaultyServer>;
 
-export interface Patience {
-  readonly requestTimeoutMs: number;
-  readonly deadlineMs: number;
-}
-
-/** No answer takes so long, however busy the machine is. */
-export const PATIENT: Patience = { requestTimeoutMs: 20_000, deadlineMs: 60_000 };
-/** For answers that never come. */
-export const SHORT: Patience = { requestTimeoutMs: 700, deadlineMs: 60_000 };
+/** A delay from here on is longer than the client waits. */
+export const GIVES_UP_MS = 100;
 
 /** A fault, and what it costs. */
 export interface FaultCase {
   readonly fault: Fault;
   /** How often the call is sent, the struck request included; undefined: that is up to the server. */
   readonly sent?: number;
-  readonly patience?: Patience;
 }
 
 export const named = <T extends { readonly fault: Fault }>(cases: readonly T[]): (T & { readonly name: string })[] =>
@@ -43,7 +39,7 @@ export const ANY_CALL: readonly FaultCase[] = [
   { fault: { kind: "lost-request" }, sent: 2 },
   { fault: { kind: "slow-down" }, sent: 2 },
   { fault: { kind: "internal-error" }, sent: 2 },
-  { fault: { kind: "silence" }, sent: 2, patience: SHORT },
+  { fault: { kind: "silence" }, sent: 2 },
   { fault: { kind: "delay", delayMs: 20 }, sent: 1 },
   // Whether it meets a connection or a request, and whether the next request meets a closed one, is up to the client.
   { fault: { kind: "refuse" } },
@@ -59,8 +55,8 @@ const DONE_UNTOLD: readonly Omit<FaultCase, "sent">[] = [
   { fault: { kind: "lost-answer" } },
   { fault: { kind: "slow-down-after-commit" } },
   { fault: { kind: "internal-error", committed: true } },
-  { fault: { kind: "slow-loris", bytesPerSecond: 20 }, patience: SHORT },
-  { fault: { kind: "silence", committed: true }, patience: SHORT },
+  { fault: { kind: "slow-loris", bytesPerSecond: 20 } },
+  { fault: { kind: "silence", committed: true } },
   { fault: { kind: "truncated-answer" } },
   { fault: { kind: "short-answer" } },
 ];
@@ -76,10 +72,13 @@ export class FaultyStores {
   readonly script: FaultScript;
   readonly #faulty: FaultyServer;
   readonly #stores: ObjectStore[] = [];
+  readonly #clock = new HastyClock(REQUEST_TIMEOUT_MS);
+  #closed = false;
 
   private constructor(script: FaultScript, faulty: FaultyServer) {
     this.script = script;
     this.#faulty = faulty;
+    void this.#expireSilences();
   }
 
   static async open(open: OpenFaultyServer, script: FaultScript): Promise<FaultyStores> {
@@ -90,9 +89,11 @@ export class FaultyStores {
     return this.#faulty.server;
   }
 
-  store({ requestTimeoutMs, deadlineMs }: Patience = PATIENT, more: Partial<S3StoreSettings> = {}): ObjectStore {
-    const direct = createS3Store({ ...this.#faulty.settings, requestTimeoutMs, ...more }, systemRuntime);
-    const store = settling(direct, { ...systemRuntime, random: seededRandom(7), requestTimeoutMs, deadlineMs });
+  store(deadlineMs = 60_000, more: Partial<S3StoreSettings> = {}): ObjectStore {
+    // Random numbers that are all 0: no time between attempts.
+    const runtime = { ...systemRuntime, clock: this.#clock, random: { ...systemRandom, float: () => 0 } };
+    const settings = { ...this.#faulty.settings, requestTimeoutMs: REQUEST_TIMEOUT_MS, ...more };
+    const store = settling(createS3Store(settings, runtime), { ...runtime, deadlineMs });
     this.#stores.push(store);
     return store;
   }
@@ -133,8 +134,20 @@ export class FaultyStores {
     return () => this.server.requests.count(operation) - before;
   }
 
+  /** Ends the time of a request as soon as the server has done all that it will do about it while the client waits. */
+  async #expireSilences(): Promise<void> {
+    for (let seen = 0; !this.#closed; await new Promise((resolve) => setTimeout(resolve, 1))) {
+      for (; seen < this.script.fired.length; seen++) {
+        const { fault, backendStatus } = this.script.fired[seen] as FiredFault;
+        if (commits(fault) && backendStatus === undefined) break;
+        if (isSilent(fault)) this.#clock.expire();
+      }
+    }
+  }
+
   /** Waits for every socket that the stores opened to be closed by them, then ends the server. */
   async close(): Promise<void> {
+    this.#closed = true;
     for (const store of this.#stores) await store.close();
     while (this.server.openSockets > 0) await new Promise((resolve) => setTimeout(resolve, 2));
     await this.server.close();
@@ -142,6 +155,20 @@ export class FaultyStores {
     const failures = this.server.failures.filter((error) => !["EPIPE", "ECONNRESET"].includes(codeOf(error)));
     if (failures.length > 0) throw new AggregateError(failures, "the server failed");
   }
+}
+
+/** Of these the client hears nothing until its time is over. */
+function isSilent(fault: Fault): boolean {
+  if (fault.kind === "delay") return fault.delayMs >= GIVES_UP_MS;
+  return (
+    fault.kind === "silence" ||
+    fault.kind === "slow-loris" ||
+    (fault.kind === "late-landing" && fault.answer === "silence")
+  );
+}
+
+function commits(fault: Fault): boolean {
+  return fault.kind === "slow-loris" || (fault.kind === "silence" && fault.committed === true);
 }
 
 function codeOf(error: unknown): string {

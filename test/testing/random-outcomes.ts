@@ -9,7 +9,6 @@ import { filled } from "../support/filled.ts";
 import { FaultyStores, type OpenFaultyServer } from "./faulty-server.ts";
 
 const STEPS = 60;
-const PATIENCE = { requestTimeoutMs: 300, deadlineMs: 30_000 };
 
 /** All but the flipped bit: the store does not know the bytes, so it cannot see one. */
 const KINDS = FAULT_KINDS.filter((kind) => kind !== "bit-flip");
@@ -27,7 +26,7 @@ export function describeRandomOutcomes(open: OpenFaultyServer): void {
 
   test.each(seeds)("seed %i", async (seed) => {
     const faulty = await FaultyStores.open(open, randomFaults({ seed, rate: 0.4, kinds: KINDS }));
-    const store = faulty.store(PATIENCE);
+    const store = faulty.store();
     const claims = new Map<ObjectKey, Claim>();
     const body = (key: ObjectKey): Buffer => Buffer.from(filled(5_000, Number(key.slice(-3))));
     const wrong: string[] = [];

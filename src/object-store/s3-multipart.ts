@@ -45,7 +45,7 @@ export async function createS3Multipart(
     client.send(new CreateMultipartUploadCommand(object), { abortSignal: signal }),
   );
   const uploadId = created.kind === "ok" ? (created.value.UploadId ?? "") : "";
-  if (uploadId === "") throw odd(creation, "the store started an upload without naming it", false);
+  if (uploadId === "") throw odd(creation, "the store started an upload without naming it", true);
   const upload = { ...object, UploadId: uploadId };
 
   return {
@@ -120,6 +120,10 @@ async function listParts(
     if (outcome.kind === "no-such-upload") return undefined;
     if (outcome.kind !== "ok") throw odd(what, `the store answered a listing with "${outcome.kind}"`, false);
     const page = outcome.value;
+    // A 200 without any field is no list of parts, not one without parts.
+    if ((page.Bucket ?? page.UploadId ?? page.IsTruncated ?? page.Parts) === undefined) {
+      throw odd(what, "the answer could not be read", true);
+    }
     for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
       if (PartNumber === undefined || Size === undefined || PartNumber <= (parts.at(-1)?.partNumber ?? 0)) {
         throw odd(what, "the store listed a part without number or size, or out of order", false);

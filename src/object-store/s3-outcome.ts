@@ -119,6 +119,8 @@ function statusVerdict(status: number): Verdict {
   if (status >= 500) return { ...IN_DOUBT, advice: "the store failed" };
   // Two conditional requests were in flight at once; neither is decided. Not a lost race.
   if (status === 409) return { ...IN_DOUBT, advice: "another request for the same object was under way" };
+  // Of a put it is an answer. Nothing else of ours sets a condition: something on the way repeated the request, and the first won.
+  if (status === 412) return { ...IN_DOUBT, advice: "a condition did not hold, though none was set" };
   if (status === 408) return { ...IN_DOUBT, advice: "the store gave up waiting" };
   if (status === 403) return BY_CODE["AccessDenied"] as Verdict;
   if (status === 401) return { ...REFUSED, advice: "check the credentials" };

@@ -36,8 +36,8 @@ const DELETE_KEYS_MAX = 1000;
  * An S3 bucket as an object store: ONE attempt per call, no retries in the SDK. A repeated conditional write loses against
  * itself and answers 412; only the settling wrapper, which reads back, may repeat.
  *
- * What one call may cost beyond one request: a ranged get past the end a HEAD for the size, a head of a missing object a GET
- * (HEAD cannot tell a missing key from a missing bucket).
+ * What one call may cost beyond one request: a ranged get past the end a HEAD for the size, a head that is refused a GET (the
+ * answer to a HEAD has no body, so no code: it cannot tell a missing key from a missing bucket, or an expired token from a ban).
  */
 export function createS3Store(settings: S3StoreSettings, runtime: { readonly clock: Clock }): ObjectStore {
   const { bucket, requestTimeoutMs } = settings;
@@ -96,12 +96,17 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
 
   async function head(key: ObjectKey, signal: AbortSignal | undefined): Promise<ObjectInfo | undefined> {
     const what: S3Request = { operation: "head", key, bucket };
-    const outcome = await request(what, signal, (attemptSignal) =>
-      client.send(new HeadObjectCommand({ Bucket: bucket, Key: keyPrefix + key }), { abortSignal: attemptSignal }),
-    );
-    if (outcome.kind === "ok") {
-      return { key, sizeBytes: sizeOf(what, outcome.value.ContentLength), etag: bareETag(outcome.value.ETag) };
+    try {
+      const outcome = await request(what, signal, (attemptSignal) =>
+        client.send(new HeadObjectCommand({ Bucket: bucket, Key: keyPrefix + key }), { abortSignal: attemptSignal }),
+      );
+      if (outcome.kind === "ok") {
+        return { key, sizeBytes: sizeOf(what, outcome.value.ContentLength), etag: bareETag(outcome.value.ETag) };
+      }
+    } catch (error) {
+      if (!isBareRefusal(error)) throw error;
     }
+    // An error without a body does not say which: a clock that is wrong (try again) looks like a key that is not allowed.
     const object = await get(key, { start: 0, end: 1 }, signal);
     return object && { key, sizeBytes: object.sizeBytes, etag: object.etag };
   }
@@ -123,6 +128,10 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       });
       if (outcome.kind !== "ok") throw unreadable(what, `the store answered a listing with "${outcome.kind}"`);
       const page = outcome.value;
+      // A 200 without any field is no listing. Taken for an empty one it would say: no checkpoint, nothing to keep.
+      if ((page.Name ?? page.KeyCount ?? page.IsTruncated ?? page.Contents) === undefined) {
+        throw unreadable(what, "the answer could not be read", true);
+      }
       for (const { Key, Size, ETag } of page.Contents ?? []) {
         const key = Key?.startsWith(keyPrefix + prefix) === true ? Key.slice(keyPrefix.length) : undefined;
         if (key === undefined) throw unreadable(what, "the store listed a key outside the prefix");
@@ -155,9 +164,12 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
         Bucket: bucket,
         // S3 demands a checksum here. CRC32C is the one that the strictest servers name in their documents.
         ChecksumAlgorithm: "CRC32C",
-        Delete: { Quiet: true, Objects: keys.map((key) => ({ Key: keyPrefix + key })) },
+        // Not quiet: a quiet success looks like a 200 whose body got lost.
+        Delete: { Objects: keys.map((key) => ({ Key: keyPrefix + key })) },
       });
-      return (await client.send(command, { abortSignal: attemptSignal })).Errors ?? [];
+      const { Deleted, Errors } = await client.send(command, { abortSignal: attemptSignal });
+      if ((Deleted ?? Errors) === undefined) throw unreadable(what, "the answer names none of the keys", true);
+      return Errors ?? [];
     });
     if (outcome.kind !== "ok") return;
     const failures = outcome.value.filter(({ Code }) => Code !== "NoSuchKey");
@@ -298,11 +310,16 @@ function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
-/** The store answers in a way that no S3 server should; asking again will not help. */
-function unreadable(what: S3Request, problem: string): ObjectStoreError {
+/** A 400 or 403, which a HEAD gets without a code. */
+function isBareRefusal(error: unknown): boolean {
+  return error instanceof ObjectStoreError && (error.status === 400 || error.status === 403);
+}
+
+/** The store answers in a way that no S3 server should; asking again helps only where something on the way did it. */
+function unreadable(what: S3Request, problem: string, retryable = false): ObjectStoreError {
   return new ObjectStoreError(
     `${what.operation} ${what.key}: ${problem}`,
-    { operation: what.operation, key: what.key, retryable: false },
+    { operation: what.operation, key: what.key, retryable },
     { effect: makesObject(what.operation) ? "unknown" : "none" },
   );
 }

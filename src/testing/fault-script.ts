@@ -33,6 +33,8 @@ export interface FiredFault {
   readonly fault: Fault;
   /** The rule, in the order they were added, from 0; "random": none. */
   readonly rule: number | "random";
+  /** What the server itself answered to the request, whatever the client was told; absent: it was not asked, or not yet. */
+  readonly backendStatus?: number;
 }
 
 /** What a server has to play. */
@@ -41,6 +43,8 @@ export interface Strike {
   readonly index: number;
   /** For what the fault leaves open; depends on seed and index only. */
   readonly random: Random;
+  /** The entry in `fired`, for the server to complete. */
+  readonly entry: { backendStatus?: number };
 }
 
 export interface AddedRule {
@@ -184,11 +188,11 @@ export class FaultScript {
       : undefined;
   }
 
-  #fire(fired: FiredFault, random: Random): Strike {
+  #fire(fired: FiredFault & Strike["entry"], random: Random): Strike {
     this.#firedCount += 1;
     this.#fired.push(fired);
     if (this.#fired.length > FIRED_MAX) this.#fired.shift();
-    return { fault: fired.fault, index: fired.index, random };
+    return { fault: fired.fault, index: fired.index, random, entry: fired };
   }
 
   /** A generator for the nth event of a stream; what other streams or events draw does not move it. */

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from "node:net";
 
 import { systemClock, type Clock } from "../runtime/clock.ts";
-import type { FaultScript } from "./fault-script.ts";
+import type { FaultScript, Strike } from "./fault-script.ts";
 import type { HttpAnswer, HttpBackend, HttpRequest } from "./http-exchange.ts";
 import { LateLandings } from "./late-landings.ts";
 import { playFault, type Stage } from "./play-fault.ts";
@@ -140,7 +140,7 @@ export class HttpServer {
     const ended = this.requests.began(served.call.operation);
     const first = this.#fresh.delete(request.socket);
     const strike = this.#faults?.onRequest(served.call, first);
-    const stage = this.#stageFor(served);
+    const stage = this.#stageFor(served, strike?.entry ?? {});
     try {
       if (strike === undefined) await served.answer(await stage.commit(await stage.read()));
       else await playFault(strike, served, stage);
@@ -154,26 +154,28 @@ export class HttpServer {
     }
   }
 
-  #stageFor(served: ServedRequest): Stage {
+  #stageFor(served: ServedRequest, entry: Strike["entry"]): Stage {
     return {
       clock: this.#clock,
       closing: this.#closing.signal,
       read: () => served.read(this.#maxBodyBytes),
-      commit: (request) => this.#commit(request),
+      commit: (request) => this.#commit(request, entry),
       commitLater: (request, delayMs) => {
-        this.#late.hold(() => this.#track(this.#land(request)), delayMs);
+        this.#late.hold(() => this.#track(this.#land(request, entry)), delayMs);
       },
     };
   }
 
-  async #commit(request: HttpRequest): Promise<HttpAnswer> {
+  async #commit(request: HttpRequest, entry: Strike["entry"]): Promise<HttpAnswer> {
     this.#closing.signal.throwIfAborted();
-    return this.#backend(request);
+    const answer = await this.#backend(request);
+    entry.backendStatus = answer.status;
+    return answer;
   }
 
-  async #land(request: HttpRequest): Promise<void> {
+  async #land(request: HttpRequest, entry: Strike["entry"]): Promise<void> {
     try {
-      await this.#commit(request);
+      await this.#commit(request, entry);
     } catch (error) {
       if (!isExpected(error, this.#closing.signal)) this.#note(error);
     }

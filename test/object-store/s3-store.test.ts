@@ -163,6 +163,24 @@ describe("answers that must not be believed", () => {
     expect(await store.head(KEY)).toBeUndefined();
   });
 
+  test("403 of a HEAD is asked again by GET: a clock that is wrong is not a key that is not allowed", async () => {
+    const refusing = (status: number, code: string): void => {
+      server.answer = (request, response) =>
+        sends(request.method === "HEAD" ? 403 : status, errorXml(code))(request, response);
+    };
+    refusing(403, "RequestTimeTooSkewed");
+    await expect(store.head(KEY)).rejects.toMatchObject({ retryable: true, message: expect.stringContaining("clock") });
+    refusing(400, "ExpiredToken");
+    await expect(store.head(KEY)).rejects.toThrow("get new credentials");
+    refusing(403, "AccessDenied");
+    await expect(store.head(KEY)).rejects.toMatchObject({
+      retryable: false,
+      message: expect.stringContaining("ListBucket"),
+    });
+    refusing(404, "NoSuchKey");
+    expect(await store.head(KEY)).toBeUndefined();
+  });
+
   test("a 404 page that is not S3's is not 'absent'", async () => {
     server.answer = sends(404, "<html><body>Not here</body></html>", { "content-type": "text/html" });
     await expect(store.get(KEY)).rejects.toMatchObject({ retryable: false });
@@ -217,12 +235,23 @@ describe("answers that must not be believed", () => {
     expect(await listed()).toEqual(["a", "b"]);
   });
 
+  test.each([
+    ["nothing", ""],
+    ["a page of some proxy", "<html><body>welcome</body></html>"],
+  ])("200 with %s is neither an empty listing nor a deletion", async (_, body) => {
+    server.answer = sends(200, body);
+    await expect(listed()).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", retryable: true });
+    await expect(store.delete(["x", "y"] as ObjectKey[])).rejects.toMatchObject({ retryable: true });
+    server.answer = sends(200, "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>");
+    expect(await listed()).toEqual([]);
+  });
+
   test("keys of a multi-delete that failed", async () => {
     const failed = "<Error><Key>pre/fix/x</Key><Code>InternalError</Code><Message>m</Message></Error>";
     server.answer = sends(200, `<?xml version="1.0"?><DeleteResult>${failed}</DeleteResult>`);
     const two = store.delete(["x", "y"] as ObjectKey[]);
     await expect(two).rejects.toMatchObject({ retryable: true, key: "x" });
-    server.answer = sends(200, `<?xml version="1.0"?><DeleteResult></DeleteResult>`);
+    server.answer = sends(200, `<?xml version="1.0"?><DeleteResult><Deleted><Key>k</Key></Deleted></DeleteResult>`);
     let requests = 0;
     const keys = Array.from({ length: 2001 }, (_, i) => `k${i}` as ObjectKey);
     const patient = open({ requestTimeoutMs: 10_000 });

@@ -5,6 +5,7 @@ import { describeS3, freshPrefix, s3Settings } from "../support/s3.ts";
 import type { OpenFaultyServer } from "./faulty-server.ts";
 import { describeMultipartOutcomes } from "./multipart-outcomes.ts";
 import { describePutOutcomes } from "./put-outcomes.ts";
+import { describeRandomOutcomes } from "./random-outcomes.ts";
 import { describeReadOutcomes } from "./read-outcomes.ts";
 
 /** The proxy in front of a real server, which checks every signature. */
@@ -15,7 +16,16 @@ const open: OpenFaultyServer = async (faults) => {
 };
 
 describeS3("the settled store behind the proxy", () => {
-  describe("put", () => describePutOutcomes(open));
-  describe("read and delete", () => describeReadOutcomes(open));
-  describe("multipart", () => describeMultipartOutcomes(open));
+  describe("put", () => {
+    describePutOutcomes(open);
+  });
+  describe("read and delete", () => {
+    describeReadOutcomes(open);
+  });
+  describe("multipart", () => {
+    describeMultipartOutcomes(open);
+  });
+  describe("random faults", () => {
+    describeRandomOutcomes(open);
+  });
 });

@@ -6,7 +6,7 @@ import type { ObjectKey } from "../../src/domain.ts";
 import type { PutCondition } from "../../src/object-store/object-store.ts";
 import { FaultScript } from "../../src/testing/fault-script.ts";
 import { filled } from "../support/filled.ts";
-import { FaultyStores, SETTLED, SHORT, named, type FaultCase, type OpenFaultyServer } from "./faulty-server.ts";
+import { FaultyStores, GIVES_UP_MS, SETTLED, named, type FaultCase, type OpenFaultyServer } from "./faulty-server.ts";
 
 const KEY = "index/object" as ObjectKey;
 const OURS = Buffer.from(filled(100_000, 1));
@@ -24,9 +24,9 @@ const PUT_FAULTS: readonly FaultCase[] = [
   { fault: { kind: "ok-with-error", committed: true }, sent: 1 },
   { fault: { kind: "weak-etag" }, sent: 1 },
   // Longer than the client waits: it lands while the client looks, or while it sends again.
-  { fault: { kind: "delay", delayMs: 730 }, patience: SHORT },
+  { fault: { kind: "delay", delayMs: GIVES_UP_MS } },
   { fault: { kind: "late-landing", delayMs: 1 } },
-  { fault: { kind: "late-landing", delayMs: 30, answer: "silence" }, patience: SHORT },
+  { fault: { kind: "late-landing", delayMs: 30, answer: "silence" } },
   { fault: { kind: "late-landing", delayMs: Number.POSITIVE_INFINITY }, sent: 2 },
 ];
 
@@ -40,10 +40,10 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
   afterEach(() => faulty.close());
 
   describe("put if-absent is written, and stays as it is", () => {
-    test.each(named([...SETTLED, ...PUT_FAULTS]))("$name", async ({ fault, sent, patience }) => {
+    test.each(named([...SETTLED, ...PUT_FAULTS]))("$name", async ({ fault, sent }) => {
       const count = faulty.counter("PutObject");
       faulty.strikeNext(fault, "PutObject");
-      const outcome = await faulty.store(patience).put(KEY, OURS, { condition: IF_ABSENT });
+      const outcome = await faulty.store().put(KEY, OURS, { condition: IF_ABSENT });
       expect(outcome).toEqual({ kind: "written", etag: expect.stringMatching(TAG) });
       expect(faulty.script.firedCount).toBe(1);
       expect(count()).toBe(sent ?? count());
@@ -67,8 +67,7 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
   );
 
   describe("put if-absent against another writer's object is refused, whatever happens", () => {
-    const cases = SETTLED.filter(({ patience }) => patience === undefined);
-    test.each(named(cases))("$name", async ({ fault }) => {
+    test.each(named(SETTLED))("$name", async ({ fault }) => {
       await faulty.prepare(KEY, THEIRS);
       faulty.strikeNext(fault, "PutObject");
       const outcome = await faulty.store().put(KEY, OURS, { condition: IF_ABSENT });
@@ -84,13 +83,13 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
       { fault: { kind: "precondition-failed-though-own" }, sent: 1 },
       { fault: { kind: "ok-with-error", committed: true }, sent: 1 },
     ];
-    test.each(named(cases))("$name", async ({ fault, sent, patience }) => {
+    test.each(named(cases))("$name", async ({ fault, sent }) => {
       await faulty.prepare(KEY, THEIRS);
-      const found = await faulty.inPeace((store) => store.head(KEY));
+      const etag = await faulty.etagOf(KEY);
       const count = faulty.counter("PutObject");
       faulty.strikeNext(fault, "PutObject");
-      const condition: PutCondition = { kind: "if-match", etag: found?.etag ?? expect.fail() };
-      const outcome = await faulty.store(patience).put(KEY, OURS, { condition });
+      const condition: PutCondition = { kind: "if-match", etag };
+      const outcome = await faulty.store().put(KEY, OURS, { condition });
       expect(outcome).toEqual({ kind: "written", etag: expect.stringMatching(TAG) });
       expect(count()).toBe(sent);
       expect(Buffer.compare((await faulty.stored(KEY)) ?? Buffer.alloc(0), OURS)).toBe(0);
@@ -103,16 +102,16 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
       { fault: { kind: "reset-mid-body" } },
       { fault: { kind: "slow-down" } },
       { fault: { kind: "conflict" } },
-      { fault: { kind: "silence" }, patience: SHORT },
+      { fault: { kind: "silence" } },
       { fault: { kind: "late-landing", delayMs: Number.POSITIVE_INFINITY } },
     ];
-    test.each(named(cases))("$name", async ({ fault, patience }) => {
+    test.each(named(cases))("$name", async ({ fault }) => {
       await faulty.prepare(KEY, THEIRS);
-      const found = await faulty.inPeace((store) => store.head(KEY));
+      const etag = await faulty.etagOf(KEY);
       const count = faulty.counter("PutObject");
       faulty.strikeNext(fault, "PutObject");
-      const condition: PutCondition = { kind: "if-match", etag: found?.etag ?? expect.fail() };
-      const put = faulty.store(patience).put(KEY, OURS, { condition });
+      const condition: PutCondition = { kind: "if-match", etag };
+      const put = faulty.store().put(KEY, OURS, { condition });
       await expect(put).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", effect: "unknown" });
       expect(count()).toBe(1);
       // It says "unknown" because this can happen.
@@ -133,7 +132,7 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
       const credentials = { accessKeyId: "somebody", secretAccessKey: "secret", sessionToken };
       const count = faulty.counter("PutObject");
       faulty.strikeNext(fault, "PutObject");
-      const put = faulty.store(undefined, { credentials }).put(KEY, OURS, { condition: IF_ABSENT });
+      const put = faulty.store(60_000, { credentials }).put(KEY, OURS, { condition: IF_ABSENT });
       const error: unknown = await put.catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: "TIERLOG_OBJECT_STORE", retryable: false, effect: "none" });
       expect(error).toMatchObject({ message: expect.stringContaining(advice) });
@@ -151,7 +150,7 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
 
   test("silence: the client closes its socket when its time is over", async () => {
     faulty.script.add({ fault: { kind: "silence" } });
-    const put = faulty.store({ requestTimeoutMs: 200, deadlineMs: 700 }).put(KEY, OURS, { condition: IF_ABSENT });
+    const put = faulty.store(500).put(KEY, OURS, { condition: IF_ABSENT });
     await expect(put).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", effect: "unknown" });
     while (faulty.server.openSockets > 0) await new Promise((resolve) => setTimeout(resolve, 2));
     expect(faulty.script.firedCount).toBeGreaterThan(1);

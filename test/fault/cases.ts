@@ -167,6 +167,19 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
         expect(await stored()).toEqual(["warm", "a"]);
       });
 
+      test("F43 412 although it is ours, and the read-back that tells is damaged on its way", async () => {
+        await start();
+        const { first } = await owner();
+        const rules = [
+          once({ kind: "precondition-failed-though-own" }, LINK),
+          once({ kind: "bit-flip", position: 3 }, { operation: "GetObject", key: LINK.key ?? "" }),
+        ];
+        await expect(first.append(values("a"))).resolves.toMatchObject({ firstOffset: 1 });
+        await expect(first.append(values("b"))).resolves.toMatchObject({ firstOffset: 2 });
+        expect(rules.map(({ struck }) => struck)).toEqual([1, 1]);
+        expect(await stored()).toEqual(["warm", "a", "b"]);
+      });
+
       test("F12 silent-server: the socket is closed at the request's timeout, the link is settled", async () => {
         await start();
         const { first } = await owner({ requestTimeoutMs: 400 });
@@ -283,11 +296,10 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
         const ledger = new Ledger();
         const refused: string[] = [];
         faults.add({ fault: { kind: "slow-down" }, match: { times: 1 }, lastsMs: 2000 });
-        const endsAt = performance.now() + 3500;
         await ledger.produce(topic, {
           producers: 16,
           valueBytes: 20_000,
-          goOn: () => performance.now() < endsAt,
+          goOn: () => ledger.acked < 60,
           onError: (error) => {
             refused.push(isTierlogError(error) ? error.code : String(error));
             return "go-on";
@@ -296,7 +308,6 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
         expect(new Set(refused)).toEqual(new Set(["TIERLOG_OVERLOADED"]));
         const counts = await ledger.check(await open({}, { readOnly: true }), TOPIC, ["warm"]);
         expect(counts.unknown).toBe(0);
-        expect(counts.acked).toBeGreaterThan(20);
       });
 
       test("F11 total-outage: nothing is acked while it lasts; then it goes on", async () => {

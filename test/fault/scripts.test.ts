@@ -7,6 +7,20 @@ const SCRIPTS = Number(process.env["TIERLOG_TEST_FAULT_SCRIPTS"] ?? 30);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 /** They wait most of the time: for timeouts, delays and backoff. */
 const AT_ONCE = 6;
+const LIMIT_MS = 60_000;
+
+/** A script that hangs says which it is. */
+async function inTime(seed: number): Promise<ScriptReport> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`seed ${seed}: still running after ${LIMIT_MS / 1000} s`)), LIMIT_MS);
+  });
+  try {
+    return await Promise.race([runScript(seed), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 test(
   `${SCRIPTS} random fault scripts under produce and consume: nothing acked is lost, doubled or out of order`,
@@ -14,7 +28,7 @@ test(
     const reports: ScriptReport[] = [];
     let next = SEED;
     const worker = async (): Promise<void> => {
-      while (next < SEED + SCRIPTS) reports.push(await runScript(next++));
+      while (next < SEED + SCRIPTS) reports.push(await inTime(next++));
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
 

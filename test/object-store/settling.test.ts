@@ -4,7 +4,7 @@ import type { ObjectKey } from "../../src/domain.ts";
 import { AbortedError, ObjectStoreError, type Effect, type TierlogError } from "../../src/errors.ts";
 import { MemoryBucket, createMemoryStore } from "../../src/object-store/memory-store.ts";
 import { metered, type MeteredStore } from "../../src/object-store/metered.ts";
-import type { ObjectStore, PutOptions, PutOutcome } from "../../src/object-store/object-store.ts";
+import type { ObjectStore, PutOptions, PutOutcome, StoredObject } from "../../src/object-store/object-store.ts";
 import { BACKOFF_BASE_MS, BACKOFF_CAP_MS } from "../../src/object-store/retry.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { seededRandom, type Random } from "../../src/runtime/random.ts";

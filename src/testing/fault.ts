@@ -94,7 +94,7 @@ export const FAULTS: Readonly<Record<FaultKind, FaultDescription>> = {
   "lost-answer": {
     does: "done, then the connection is reset before a byte of the answer",
     commits: "yes",
-    seenIn: "any network; slatedb #1164, foundationdb #14027, ClickHouse #118829 all handled it wrongly once",
+    seenIn: "any network; slatedb #1164, foundationdb #14027 and ClickHouse #118829 are about it",
   },
   "lost-request": {
     does: "the connection is reset before the server has looked at the request",

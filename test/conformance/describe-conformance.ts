@@ -1,4 +1,4 @@
-import { describe, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import type { MakeStore } from "../../src/testing/conformance/conformance-case.ts";
 import { multipartConformance } from "../../src/testing/conformance/multipart.ts";
@@ -7,8 +7,8 @@ import { objectStoreConformance } from "../../src/testing/conformance/object-sto
 /** The whole contract of `ObjectStore`, in vitest. */
 export function describeConformance(name: string, makeStore: MakeStore): void {
   describe(`conformance: ${name}`, () => {
-    for (const { name, run } of [...objectStoreConformance(makeStore), ...multipartConformance(makeStore)]) {
-      test(`${name}`, run);
-    }
+    test.each([...objectStoreConformance(makeStore), ...multipartConformance(makeStore)])("$name", async ({ run }) => {
+      await expect(run()).resolves.toBeUndefined();
+    });
   });
 }

@@ -1,4 +1,4 @@
-import { describe, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import type { MakeStore } from "../../src/testing/conformance/conformance-case.ts";
 import { multipartConformance } from "../../src/testing/conformance/multipart.ts";
@@ -6,9 +6,10 @@ import { objectStoreConformance } from "../../src/testing/conformance/object-sto
 
 /** The whole contract of `ObjectStore`, in vitest. */
 export function describeConformance(name: string, makeStore: MakeStore): void {
+  const cases = [...objectStoreConformance(makeStore), ...multipartConformance(makeStore)];
   describe(`conformance: ${name}`, () => {
-    for (const { name, run } of [...objectStoreConformance(makeStore), ...multipartConformance(makeStore)]) {
-      test(`${name}`, run);
-    }
+    test.each(cases.map(({ name, run }) => [name, run] as const))("%s", async (_, run) => {
+      await expect(run()).resolves.toBeUndefined();
+    });
   });
 }

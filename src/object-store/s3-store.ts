@@ -6,15 +6,17 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   type GetObjectCommandOutput,
+  type S3Client,
 } from "@aws-sdk/client-s3";
 
 import type { ETag, ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, ObjectStoreError, isTierlogError } from "../errors.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { startAttempt } from "./attempt.ts";
+import { startAttempt, untilAborted } from "./attempt.ts";
 import { checkRange, resolveRange } from "./byte-range.ts";
 import { bareETag, checkCondition, quotedETag } from "./etag.ts";
 import { KEY_BYTES_MAX, checkKey, compareKeys } from "./object-key.ts";
+import { isDataName } from "./object-names.ts";
 import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
 import { collectBody } from "./s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
@@ -28,6 +30,12 @@ export interface S3StoreSettings extends S3ClientSettings {
   /** Ceph RGW and its relatives compare If-Match with the quotes on and so never match; for those "bare". */
   readonly ifMatchEtag: "quoted" | "bare";
 }
+
+/**
+ * Sockets of all that is no data object, on top of `maxSockets`. Index files are what appends wait for: behind 64 parts of 8 MiB on a
+ * slow line, one would wait for a socket past its deadline.
+ */
+const CHAIN_SOCKETS = 32;
 
 /** S3's limit for one multi-delete. */
 const DELETE_KEYS_MAX = 1000;
@@ -44,7 +52,10 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   const keyPrefix = settings.prefix === "" ? "" : `${settings.prefix}/`;
   const keyBytesMax = KEY_BYTES_MAX - Buffer.byteLength(keyPrefix, "utf8");
   if (keyBytesMax < 1) throw new InvalidArgumentError("prefix", settings.prefix, "leaves no room for a key");
-  const client = createS3Client(settings);
+  const bulk = createS3Client(settings);
+  // The same provider, so that temporary credentials are fetched once.
+  const chain = createS3Client({ ...settings, maxSockets: CHAIN_SOCKETS, credentials: bulk.config.credentials });
+  const clientFor = (name: string): S3Client => (isDataName(name) ? bulk : chain);
   let closed = false;
 
   /** Sends one request under one deadline; `read` still runs under it. Resolves to the outcome where that is not an error. */
@@ -57,7 +68,8 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
     const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
     try {
-      return { kind: "ok", value: await send(attempt.signal) };
+      // The SDK looks at the signal only once it holds credentials, and fetching those may hang. Nothing is sent afterwards.
+      return { kind: "ok", value: await untilAborted(send(attempt.signal), attempt.signal) };
     } catch (error) {
       // Whatever went wrong: a body that was not read to its end would keep its socket.
       const timedOut = attempt.timedOut();
@@ -87,7 +99,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     const outcome = await request(what, signal, async (attemptSignal) => {
       const input = { Bucket: bucket, Key: keyPrefix + key };
       const command = new GetObjectCommand(range === undefined ? input : { ...input, Range: rangeHeader(range) });
-      return readObject(what, range, await client.send(command, { abortSignal: attemptSignal }), attemptSignal);
+      return readObject(what, range, await clientFor(key).send(command, { abortSignal: attemptSignal }), attemptSignal);
     });
     if (outcome.kind === "ok") return outcome.value;
     if (outcome.kind === "absent") return undefined;
@@ -97,7 +109,9 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   async function head(key: ObjectKey, signal: AbortSignal | undefined): Promise<ObjectInfo | undefined> {
     const what: S3Request = { operation: "head", key, bucket };
     const outcome = await request(what, signal, (attemptSignal) =>
-      client.send(new HeadObjectCommand({ Bucket: bucket, Key: keyPrefix + key }), { abortSignal: attemptSignal }),
+      clientFor(key).send(new HeadObjectCommand({ Bucket: bucket, Key: keyPrefix + key }), {
+        abortSignal: attemptSignal,
+      }),
     );
     if (outcome.kind === "ok") {
       return { key, sizeBytes: sizeOf(what, outcome.value.ContentLength), etag: bareETag(outcome.value.ETag) };
@@ -119,7 +133,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       };
       const outcome = await request(what, options?.signal, (attemptSignal) => {
         options?.onRequest?.();
-        return client.send(new ListObjectsV2Command(input), { abortSignal: attemptSignal });
+        return clientFor(prefix).send(new ListObjectsV2Command(input), { abortSignal: attemptSignal });
       });
       if (outcome.kind !== "ok") throw unreadable(what, `the store answered a listing with "${outcome.kind}"`);
       const page = outcome.value;
@@ -144,6 +158,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   async function deleteSome(keys: readonly ObjectKey[], signal: AbortSignal | undefined): Promise<void> {
     const first = keys[0] ?? "";
     const what: S3Request = { operation: "delete", key: first, bucket };
+    const client = keys.every(isDataName) ? bulk : chain;
     const outcome = await request(what, signal, async (attemptSignal) => {
       if (keys.length === 1) {
         await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: keyPrefix + first }), {
@@ -184,7 +199,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       checkCondition(options.condition);
       const what: S3Request = { operation: "put", key, bucket, condition: options.condition.kind };
       const outcome = await request(what, options.signal, (attemptSignal) =>
-        client.send(
+        clientFor(key).send(
           new PutObjectCommand({
             Bucket: bucket,
             Key: keyPrefix + key,
@@ -202,7 +217,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
 
     async createMultipart(key, options) {
       checkKey(key, keyBytesMax);
-      return createS3Multipart({ client, bucket, keyPrefix, request }, key, options);
+      return createS3Multipart({ client: clientFor(key), bucket, keyPrefix, request }, key, options);
     },
 
     list,
@@ -218,7 +233,8 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
 
     async close() {
       closed = true;
-      client.destroy();
+      bulk.destroy();
+      chain.destroy();
     },
   };
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 
 import { describe, inject } from "vitest";
 
+import type { S3Credentials } from "../../src/object-store/s3-client.ts";
 import type { S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import type { S3Connection } from "./s3-server.ts";
 
@@ -9,7 +10,7 @@ import type { S3Connection } from "./s3-server.ts";
 export const describeS3 = connection() === null ? describe.skip : describe;
 
 /** Settings for the server under test. Each test takes a prefix of its own: `freshPrefix()`. */
-export function s3Settings(prefix: string): S3StoreSettings {
+export function s3Settings(prefix: string): S3StoreSettings & { readonly credentials: S3Credentials } {
   const server = connection();
   if (server === null) throw new Error("no S3 server: put this test into describeS3");
   return {

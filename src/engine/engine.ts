@@ -15,7 +15,7 @@ import { Shard } from "../shard/shard.ts";
 import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
-import { openStore } from "./open-store.ts";
+import { checkingStore, openStore, type StoreFacts } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicName } from "./topic-name.ts";
@@ -72,18 +72,20 @@ export class Engine implements EngineApi {
     }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
-    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly));
+    const facts: StoreFacts = { wrongChecksumRefused: undefined };
+    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, facts));
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);
       const { requestTimeoutMs, deadlineMs } = config.storage.object;
-      const store = settling(meter.store, {
+      const settled = settling(meter.store, {
         clock: runtime.clock,
         random: runtime.random,
         logger: runtime.logger,
         deadlineMs,
         requestTimeoutMs,
       });
+      const store = options.objectStore === undefined ? checkingStore(settled, config, facts) : settled;
       const writerId = writerIdentity(runtime.random);
       const { storeId } = await openStoreFormat(store, runtime, readOnly);
       const catalog = new Catalog({ store, runtime, writerId });

@@ -4,7 +4,7 @@ import { Agent as HttpsAgent } from "node:https";
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 
-import { hashPayloadsInSteps } from "./s3-payload-hash.ts";
+import { guardPayloads } from "./s3-payload.ts";
 
 /** Keys that stand in a configuration. */
 export interface S3Credentials {
@@ -66,6 +66,6 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
       logger: SILENT,
     }),
   });
-  hashPayloadsInSteps(client);
+  guardPayloads(client);
   return client;
 }

@@ -22,8 +22,9 @@ import { collectBody } from "./s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
 import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
 import { deleteError, makesObject, s3Outcome, type S3Request } from "./s3-outcome.ts";
+import { crc32cHeader, payloadPolicy, type PayloadSettings } from "./s3-payload.ts";
 
-export interface S3StoreSettings extends S3ClientSettings {
+export interface S3StoreSettings extends S3ClientSettings, PayloadSettings {
   readonly bucket: string;
   /** Put before every key, with a slash between; may be empty. Keys that the store gives out do not have it. */
   readonly prefix: string;
@@ -52,6 +53,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   const keyPrefix = settings.prefix === "" ? "" : `${settings.prefix}/`;
   const keyBytesMax = KEY_BYTES_MAX - Buffer.byteLength(keyPrefix, "utf8");
   if (keyBytesMax < 1) throw new InvalidArgumentError("prefix", settings.prefix, "leaves no room for a key");
+  const goesUnsigned = payloadPolicy(settings);
   const bulk = createS3Client(settings);
   // The same provider, so that temporary credentials are fetched once.
   const chain = createS3Client({ ...settings, maxSockets: CHAIN_SOCKETS, credentials: bulk.config.credentials });
@@ -198,13 +200,15 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       checkKey(key, keyBytesMax);
       checkCondition(options.condition);
       const what: S3Request = { operation: "put", key, bucket, condition: options.condition.kind };
-      const outcome = await request(what, options.signal, (attemptSignal) =>
+      const unsigned = goesUnsigned();
+      const outcome = await request(what, options.signal, async (attemptSignal) =>
         clientFor(key).send(
           new PutObjectCommand({
             Bucket: bucket,
             Key: keyPrefix + key,
             Body: body,
             ContentLength: body.length,
+            ...(unsigned ? { ChecksumCRC32C: await crc32cHeader(body) } : {}),
             ...conditionHeader(options.condition, settings.ifMatchEtag),
           }),
           { abortSignal: attemptSignal },
@@ -217,7 +221,8 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
 
     async createMultipart(key, options) {
       checkKey(key, keyBytesMax);
-      return createS3Multipart({ client: clientFor(key), bucket, keyPrefix, request }, key, options);
+      const unsigned = goesUnsigned();
+      return createS3Multipart({ client: clientFor(key), bucket, keyPrefix, request, unsigned }, key, options);
     },
 
     list,

@@ -67,5 +67,24 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     }),
   });
   guardPayloads(client);
+  refusePages(client);
   return client;
+}
+
+/**
+ * A 2xx with a page for a browser is the answer of a proxy, or of a portal that wants somebody to log in. The SDK would find in it an
+ * object, a listing without keys, or a success. Objects of ours are never stored as HTML.
+ */
+function refusePages(client: S3Client): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const { statusCode, headers } = result.response as { statusCode: number; headers: Record<string, string> };
+      if (statusCode < 300 && /^text\/html\b/i.test(headers["content-type"] ?? "")) {
+        throw Object.assign(new Error("an HTML page"), { $metadata: { httpStatusCode: statusCode } });
+      }
+      return result;
+    },
+    { step: "deserialize", priority: "low", name: "refusePages" },
+  );
 }

@@ -139,6 +139,9 @@ async function listParts(
     if (outcome.kind === "no-such-upload") return undefined;
     if (outcome.kind !== "ok") throw odd(what, `the store answered a listing with "${outcome.kind}"`, false);
     const page = outcome.value;
+    if ((page.Parts ?? page.UploadId ?? page.Bucket ?? page.Key ?? page.IsTruncated) === undefined) {
+      throw odd(what, "this is no answer of an S3 server; did a proxy answer?", true);
+    }
     for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
       if (PartNumber === undefined || Size === undefined || PartNumber <= (parts.at(-1)?.partNumber ?? 0)) {
         throw odd(what, "the store listed a part without number or size, or out of order", false);

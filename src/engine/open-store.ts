@@ -6,8 +6,16 @@ import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
-/** Sockets of one engine: parts and reads share them. */
-const SOCKETS_MAX = 64;
+/** Sockets for reads of data objects, beside those of the parts. */
+const READ_SOCKETS = 32;
+
+/**
+ * Parts in memory, and so on their way, over all uploads of one engine: one upload may have all its parts on the wire while others fill
+ * their next one.
+ */
+export function uploadPartsMax(partsInFlight: number): number {
+  return 2 * partsInFlight;
+}
 
 /** What is found out about a store while it is in use. */
 export interface StoreFacts {
@@ -41,8 +49,9 @@ export async function openStore(
     case "object": {
       // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
       const { createS3Store } = await import("../object-store/s3-store.ts");
-      const { bucket, region, endpoint, prefix, credentials, forcePathStyle, payloadSigning, requestTimeoutMs } =
-        config.storage.object;
+      const { object } = config.storage;
+      const { bucket, region, endpoint, prefix, credentials, forcePathStyle, payloadSigning } = object;
+      const { partsInFlight, requestTimeoutMs } = object;
       return createS3Store(
         {
           bucket,
@@ -50,7 +59,8 @@ export async function openStore(
           prefix,
           forcePathStyle,
           requestTimeoutMs,
-          maxSockets: SOCKETS_MAX,
+          // No part waits for a socket: the time of its attempt runs meanwhile.
+          maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,
           ifMatchEtag: "quoted",
           payloadSigning,
           wrongChecksumRefused: () => facts?.wrongChecksumRefused,

@@ -58,7 +58,7 @@ describe("the limit", () => {
   }
 
   test("parts beyond it wait, and come in order as others end, also by failing", async () => {
-    start(10);
+    void start(10);
     expect([held.length, limiter.inFlight, limiter.limit]).toEqual([8, 8, 8]);
     held[3]?.fail();
     await turn();
@@ -80,15 +80,15 @@ describe("the limit", () => {
   });
 
   test("what counts is how many were on their way, not how many might have been", () => {
-    start(3);
+    void start(3);
     limiter.attemptBegins()();
     expect(limiter.limit).toBe(1);
   });
 
   test("after a cut nothing starts before the crowd is below it", async () => {
-    start(8);
+    void start(8);
     limiter.attemptBegins()();
-    start(2);
+    void start(2);
     for (const part of held.splice(0, 4)) part.end();
     await turn();
     expect([limiter.limit, limiter.inFlight, held.length]).toEqual([4, 4, 4]);
@@ -100,23 +100,23 @@ describe("the limit", () => {
   test("it grows by one after a row of clean parts, up to what it was", async () => {
     for (let i = 0; i < 3; i++) limiter.attemptBegins()();
     expect(limiter.limit).toBe(1);
-    start(CLEAN_PARTS_PER_STEP - 1);
+    void start(CLEAN_PARTS_PER_STEP - 1);
     await endAll();
     // A complaint in between: the row begins anew.
     limiter.attemptBegins()();
-    start(CLEAN_PARTS_PER_STEP - 1);
+    void start(CLEAN_PARTS_PER_STEP - 1);
     await endAll();
     expect(limiter.limit).toBe(1);
-    start(1);
+    void start(1);
     await endAll();
     expect(limiter.limit).toBe(2);
-    start(20 * CLEAN_PARTS_PER_STEP);
+    void start(20 * CLEAN_PARTS_PER_STEP);
     await endAll();
     expect(limiter.limit).toBe(8);
   });
 
   test("one that waits is let go by its signal, and takes no place", async () => {
-    start(8);
+    void start(8);
     const controller = new AbortController();
     const [waiting] = start(1, controller.signal);
     const [next] = start(1);

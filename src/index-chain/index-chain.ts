@@ -131,7 +131,7 @@ export class IndexChain {
       for (;;) {
         const epoch = (this.#state.epoch + 1) as Epoch;
         if (epoch > MAX_EPOCH) throw new InvariantError(`shard ${this.#options.shard} has used up its epochs`);
-        const { link, bytes } = this.#encode(epoch, [{ type: "fence", journalId: NO_JOURNAL, endpoint: "" }], []);
+        const { link, bytes } = await this.#encode(epoch, [{ type: "fence", journalId: NO_JOURNAL, endpoint: "" }], []);
         this.#unsettledFences.add(link.writeId);
         if (await this.#create(link.seq, bytes)) {
           if (this.#applyOwn(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
@@ -163,7 +163,7 @@ export class IndexChain {
       if (!this.#owner) throw new InvariantError(`commit on shard ${this.#options.shard} without owning it`);
       for (;;) {
         // A new writeId for every seq: one writeId belongs to one (name, bytes).
-        const { link, bytes } = this.#encode(this.#state.epoch, entries, payload);
+        const { link, bytes } = await this.#encode(this.#state.epoch, entries, payload);
         let created;
         try {
           created = await this.#create(link.seq, bytes);
@@ -223,11 +223,7 @@ export class IndexChain {
     });
   }
 
-  #encode(
-    epoch: Epoch,
-    entries: readonly LinkEntry[],
-    payload: readonly Uint8Array[],
-  ): { bytes: Uint8Array; link: Link } {
+  #encode(epoch: Epoch, entries: readonly LinkEntry[], payload: readonly Uint8Array[]): ReturnType<typeof encodeLink> {
     const { shard, writerId, clock, random } = this.#options;
     return encodeLink(
       {

@@ -23,7 +23,7 @@ export interface PayloadSettings {
   readonly wrongChecksumRefused?: () => boolean | undefined;
 }
 
-/** Hashed in one turn of the event loop, 0.15 ms: several parts are hashed side by side, and their steps fall into one turn. */
+/** Hashed in one turn of the event loop: 0.15 ms. */
 const SHA256_BYTES_PER_TURN = 256 * 1024;
 
 const SHA256_HEADER = "x-amz-content-sha256";

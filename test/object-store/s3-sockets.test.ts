@@ -127,7 +127,11 @@ describe("I6 whatever the server does, a call ends and its socket is closed", ()
   }
 
   test("F12 it accepts and never answers", async () => {
-    await expect(open().put(indexKey(SHARD, 1 as Seq), BODY, IF_ABSENT)).rejects.toMatchObject({ effect: "unknown" });
+    await expect(open().put(indexKey(SHARD, 1 as Seq), BODY, IF_ABSENT)).rejects.toMatchObject({
+      retryable: true,
+      effect: "unknown",
+    });
+    expect(server.requests).toHaveLength(1);
     await expectNoSocket();
   });
 

@@ -145,6 +145,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         ackAfterUpload: values.get(`${object}.ack_after_upload`) as boolean,
         credentials: credentials(values),
         forcePathStyle: forcePathStyle ?? endpoint !== undefined,
+        payloadSigning: text(`${object}.payload_signing`) as Config["storage"]["object"]["payloadSigning"],
         requestTimeoutMs: number(`${object}.request_timeout`),
         deadlineMs: number(`${object}.deadline`),
       },

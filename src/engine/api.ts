@@ -124,6 +124,8 @@ export interface PartitionInspection {
 
 export interface EngineMetrics {
   readonly store: StoreMetrics;
+  /** Parts that may be on their way at a time (halved when the store says "slow down"), that are, and such answers so far. */
+  readonly uploads: { readonly partLimit: number; readonly partsInFlight: number; readonly throttled: number };
   readonly flushes: number;
   /** Links committed that carry records. */
   readonly committedLinks: number;

@@ -5,6 +5,7 @@ import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writ
 import { metered } from "../object-store/metered.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
+import { PartLimiter } from "../object-store/part-limiter.ts";
 import { settling } from "../object-store/settling.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
 import { writerIdentity } from "../runtime/identity.ts";
@@ -15,7 +16,7 @@ import { Shard } from "../shard/shard.ts";
 import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
-import { openStore } from "./open-store.ts";
+import { checkingStore, openStore, uploadPartsMax, type StoreFacts } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicName } from "./topic-name.ts";
@@ -38,6 +39,7 @@ interface Parts {
   /** Settling over metered. */
   readonly store: ObjectStore;
   readonly storeMetrics: () => EngineMetrics["store"];
+  readonly partLimiter: PartLimiter;
   readonly closeStore: () => Promise<void>;
   readonly storeId: string;
   readonly catalog: Catalog;
@@ -72,18 +74,22 @@ export class Engine implements EngineApi {
     }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
-    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly));
+    const facts: StoreFacts = { wrongChecksumRefused: undefined };
+    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, facts));
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);
-      const { requestTimeoutMs, deadlineMs } = config.storage.object;
-      const store = settling(meter.store, {
+      const { requestTimeoutMs, deadlineMs, partsInFlight } = config.storage.object;
+      const partLimiter = new PartLimiter({ partsMax: uploadPartsMax(partsInFlight), logger: runtime.logger });
+      const settled = settling(meter.store, {
         clock: runtime.clock,
         random: runtime.random,
         logger: runtime.logger,
         deadlineMs,
         requestTimeoutMs,
+        partLimiter,
       });
+      const store = options.objectStore === undefined ? checkingStore(settled, config, facts) : settled;
       const writerId = writerIdentity(runtime.random);
       const { storeId } = await openStoreFormat(store, runtime, readOnly);
       const catalog = new Catalog({ store, runtime, writerId });
@@ -95,6 +101,7 @@ export class Engine implements EngineApi {
         writerId,
         store,
         storeMetrics: () => meter.metrics(),
+        partLimiter,
         closeStore,
         storeId,
         catalog,
@@ -113,8 +120,10 @@ export class Engine implements EngineApi {
     this.#cache = new ObjectCache({ store, tailBytes: config.cache.tailSizeBytes, cacheBytes: config.cache.sizeBytes });
     this.#sparseIndexes = new SparseIndexes({ cache: this.#cache, logger: runtime.logger });
     const { multipartPartSizeBytes, partsInFlight } = config.storage.object;
-    // One upload may have all its parts on the wire while others fill their next one.
-    this.#partBuffers = new PartBufferPool({ partSizeBytes: multipartPartSizeBytes, buffersMax: 2 * partsInFlight });
+    this.#partBuffers = new PartBufferPool({
+      partSizeBytes: multipartPartSizeBytes,
+      buffersMax: uploadPartsMax(partsInFlight),
+    });
     this.#admission = new Admission({
       clock: runtime.clock,
       maxBytes: config.flush.maxPendingBytes,
@@ -213,8 +222,10 @@ export class Engine implements EngineApi {
       const metrics = shard.metrics();
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += metrics[name];
     }
+    const { partLimiter } = this.#parts;
     return {
       store: this.#parts.storeMetrics(),
+      uploads: { partLimit: partLimiter.limit, partsInFlight: partLimiter.inFlight, throttled: partLimiter.throttled },
       ...total,
       pendingBytes: this.#admission.pendingBytes,
       cache: this.#cache.metrics(),

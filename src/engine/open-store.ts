@@ -2,14 +2,37 @@ import type { Config } from "../config/config.ts";
 import { createFsStore, sweepTemporaries } from "../object-store/fs-store.ts";
 import { createMemoryStore } from "../object-store/memory-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
-/** Sockets of one engine: parts and reads share them. */
-const SOCKETS_MAX = 64;
+/** Sockets for reads of data objects, beside those of the parts. */
+const READ_SOCKETS = 32;
 
-/** The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory. */
-export async function openStore(config: Config, runtime: Runtime, readOnly: boolean): Promise<ObjectStore> {
+/**
+ * Parts in memory, and so on their way, over all uploads of one engine: one upload may have all its parts on the wire while others fill
+ * their next one.
+ */
+export function uploadPartsMax(partsInFlight: number): number {
+  return 2 * partsInFlight;
+}
+
+/** What is found out about a store while it is in use. */
+export interface StoreFacts {
+  /** undefined: nobody has tried. */
+  wrongChecksumRefused: boolean | undefined;
+}
+
+/**
+ * The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory.
+ * `facts` is looked at for each object: what becomes known later counts from then on.
+ */
+export async function openStore(
+  config: Config,
+  runtime: Runtime,
+  readOnly: boolean,
+  facts?: StoreFacts,
+): Promise<ObjectStore> {
   switch (config.storage.kind) {
     case "memory":
       return createMemoryStore();
@@ -26,7 +49,9 @@ export async function openStore(config: Config, runtime: Runtime, readOnly: bool
     case "object": {
       // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
       const { createS3Store } = await import("../object-store/s3-store.ts");
-      const { bucket, region, endpoint, prefix, credentials, forcePathStyle, requestTimeoutMs } = config.storage.object;
+      const { object } = config.storage;
+      const { bucket, region, endpoint, prefix, credentials, forcePathStyle, payloadSigning } = object;
+      const { partsInFlight, requestTimeoutMs } = object;
       return createS3Store(
         {
           bucket,
@@ -34,8 +59,11 @@ export async function openStore(config: Config, runtime: Runtime, readOnly: bool
           prefix,
           forcePathStyle,
           requestTimeoutMs,
-          maxSockets: SOCKETS_MAX,
+          // No part waits for a socket: the time of its attempt runs meanwhile.
+          maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,
           ifMatchEtag: "quoted",
+          payloadSigning,
+          wrongChecksumRefused: () => facts?.wrongChecksumRefused,
           ...(endpoint === undefined ? {} : { endpoint }),
           ...(credentials === undefined
             ? {}
@@ -53,4 +81,11 @@ export async function openStore(config: Config, runtime: Runtime, readOnly: bool
       );
     }
   }
+}
+
+/** `store`, the settled one of `config`, made to read back what it writes where nothing else checks the bytes on their way. */
+export function checkingStore(store: ObjectStore, config: Config, facts: StoreFacts): ObjectStore {
+  const { kind, object } = config.storage;
+  if (kind !== "object" || object.payloadSigning !== "unsigned") return store;
+  return readingBack(store, () => facts.wrongChecksumRefused !== true);
 }

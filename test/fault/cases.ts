@@ -70,10 +70,7 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
             region,
             prefix,
             // The SDK writes into what it gets.
-            credentials: credentials && {
-              accessKeyId: credentials.accessKeyId,
-              secretAccessKey: credentials.secretAccessKey,
-            },
+            credentials: { accessKeyId: credentials.accessKeyId, secretAccessKey: credentials.secretAccessKey },
             requestTimeoutMs,
             deadlineMs,
             multipartPartSizeBytes: 5 * MIB,
@@ -471,7 +468,7 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
 
     test("F51 secret-canary: no error of any kind of fault holds a secret (I8)", async () => {
       await start();
-      const secret = place.settings.credentials?.secretAccessKey ?? "none";
+      const secret = place.settings.credentials.secretAccessKey;
       await owner();
       const seen: string[] = [];
       const record = (error: TierlogError): void => {

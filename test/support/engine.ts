@@ -37,6 +37,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         ackAfterUpload: true,
         credentials: undefined,
         forcePathStyle: true,
+        payloadSigning: "auto",
         requestTimeoutMs: 15_000,
         deadlineMs: 60_000,
         ...overrides.storage?.object,

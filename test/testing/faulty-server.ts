@@ -1,5 +1,6 @@
 import type { ETag, ObjectKey } from "../../src/domain.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import type { S3Credentials } from "../../src/object-store/s3-client.ts";
 import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { systemRandom } from "../../src/runtime/random.ts";
@@ -16,7 +17,7 @@ export interface FaultyServer {
     HttpServer,
     "openSockets" | "landLate" | "requests" | "failures" | "goDown" | "comeUp" | "close"
   >;
-  readonly settings: S3StoreSettings;
+  readonly settings: S3StoreSettings & { readonly credentials: S3Credentials };
 }
 
 /** No answer takes so long, however busy the machine is. Those that never come are not waited for: see `#expireSilences`. */

@@ -56,8 +56,14 @@ export async function runScript(seed: number): Promise<ScriptReport> {
   });
   const runtime = { random: { ...systemRuntime.random, float: () => random.float() } };
   const engines: Engine[] = [];
-  const open = async (readOnly = false): Promise<Engine> => {
-    const engine = await Engine.open(config, { readOnly, runtime });
+  // For what must be done once the faults are over, however busy the machine is.
+  const { object } = config.storage;
+  const patient: Config = {
+    ...config,
+    storage: { ...config.storage, object: { ...object, requestTimeoutMs: 20_000, deadlineMs: 60_000 } },
+  };
+  const open = async (readOnly = false, settings = config): Promise<Engine> => {
+    const engine = await Engine.open(settings, { readOnly, runtime });
     engines.push(engine);
     return engine;
   };
@@ -90,7 +96,7 @@ export async function runScript(seed: number): Promise<ScriptReport> {
     faults.clear();
     await server.landLate();
 
-    const reader = await open(true);
+    const reader = await open(true, patient);
     const counts = await ledger.check(reader, TOPIC);
     stop.abort();
     const followed = await seen;
@@ -99,7 +105,7 @@ export async function runScript(seed: number): Promise<ScriptReport> {
       if (stored[offset] !== value) throw new Error(`two readers saw different records at offset ${offset}`);
     }
     // Whoever owns the shard, or nobody: the next one can go on.
-    const last = await open();
+    const last = await open(false, patient);
     await ledger.produce(await last.topic(TOPIC), { producers: 1, goOn: onceMore() });
     await ledger.check(reader, TOPIC);
     if (server.failures.length > 0) throw new Error("the endpoint failed", { cause: server.failures[0] });

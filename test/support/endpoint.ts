@@ -3,9 +3,7 @@ import type { S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { S3Endpoint, type S3EndpointOptions } from "../../src/testing/s3-endpoint.ts";
 
 /** An S3 server in this process with one bucket, and how the store reaches it. */
-export async function startEndpoint(
-  options: S3EndpointOptions = {},
-): Promise<{
+export async function startEndpoint(options: S3EndpointOptions = {}): Promise<{
   readonly server: S3Endpoint;
   readonly settings: S3StoreSettings & { readonly credentials: S3Credentials };
 }> {

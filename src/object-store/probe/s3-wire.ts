@@ -33,6 +33,12 @@ export interface WireAnswer<Output> {
   readonly atMs: number;
 }
 
+/** In a few words, as in "HTTP 412 PreconditionFailed". */
+export function answered({ error, status, code }: WireAnswer<unknown>): string {
+  if (error === undefined) return "accepted";
+  return status === undefined ? `no answer (${code})` : `HTTP ${status} ${code}`.trim();
+}
+
 /** Any command of the SDK; the caller names the type of its output. */
 interface Command {
   readonly input: object;

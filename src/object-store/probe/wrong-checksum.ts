@@ -4,7 +4,7 @@ import { PutObjectCommand, type PutObjectCommandInput } from "@aws-sdk/client-s3
 
 import type { ObjectKey } from "../../domain.ts";
 import { crc32c } from "../../record/crc32c.ts";
-import type { S3Wire, WireAnswer } from "./s3-wire.ts";
+import { answered, type S3Wire, type WireAnswer } from "./s3-wire.ts";
 
 /** "unclear": the answers say neither, or the store does not take the header at all. */
 export type ChecksumFinding = "refused" | "accepted" | "unclear";
@@ -43,7 +43,7 @@ export type ChecksumHeader = keyof typeof CHECKSUMS;
  */
 export async function sendWrongChecksum(wire: S3Wire, key: ObjectKey, header: ChecksumHeader): Promise<ChecksumReport> {
   const wrong = await send(wire, key, header, OTHER);
-  const answer = wrong.status === undefined ? "no answer" : `HTTP ${wrong.status} ${wrong.code}`.trim();
+  const answer = answered(wrong);
   if (wrong.error === undefined) return { finding: "accepted", answer };
   if (wrong.status !== 400) return { finding: "unclear", answer };
   const right = await send(wire, key, header, BODY);

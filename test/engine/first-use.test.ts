@@ -16,7 +16,7 @@ const RECORD = /^probe\/\d{8}T\d{9}Z-[0-9a-f]{16}\.json$/;
 
 const ended: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
-  for (const end of ended.splice(0).reverse()) await end();
+  for (const end of ended.splice(0).toReversed()) await end();
 });
 
 async function place(options: S3BackendOptions = {}): Promise<EndpointPlace> {

@@ -46,12 +46,12 @@ export interface CheckSpec {
   readonly hint: string;
   /** Not run where one of them is denied: it would only fail for that. */
   readonly needs: readonly S3Action[];
-  run(lab: Lab): Promise<Finding>;
+  readonly run: (lab: Lab) => Promise<Finding>;
 }
 
 /** A check of single S3 requests. */
 export interface WireCheckSpec extends Omit<CheckSpec, "run"> {
-  run(wire: S3Wire, lab: Lab): Promise<Finding>;
+  readonly run: (wire: S3Wire, lab: Lab) => Promise<Finding>;
 }
 
 /** What checks work with. All of it ends with the signal of the run, and everything written is removed at its end. */
@@ -66,7 +66,7 @@ export interface Lab {
   /** What all keys of this run begin with. */
   readonly prefix: string;
   /** A key of this run; the clean-up deletes what is under it. */
-  key(name: string): ObjectKey;
+  readonly key: (name: string) => ObjectKey;
   readonly clock: Clock;
   readonly random: Random;
   /** Requests at one time, at most. */

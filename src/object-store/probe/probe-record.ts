@@ -43,7 +43,7 @@ export async function findProbeRecord(store: ObjectStore, server: ProbedServer):
     if (!isProbeRecordKey(key)) break;
     keys.push(key);
   }
-  for (const key of keys.slice(-RECORDS_READ_MAX).reverse()) {
+  for (const key of keys.slice(-RECORDS_READ_MAX).toReversed()) {
     const found = await store.get(key);
     const record = found === undefined ? undefined : parseProbeRecord(found.body);
     if (record !== undefined && sameServer(record.server, server)) return { key, record };

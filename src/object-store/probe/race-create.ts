@@ -1,5 +1,5 @@
 import type { ObjectKey } from "../../domain.ts";
-import { ObjectStoreError, isTierlogError, type TierlogError } from "../../errors.ts";
+import { isTierlogError, type ObjectStoreError, type TierlogError } from "../../errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { ObjectStore } from "../object-store.ts";
 

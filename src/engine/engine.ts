@@ -6,7 +6,7 @@ import { externallyFenced } from "../object-store/external-fencing.ts";
 import { metered } from "../object-store/metered.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
-import { assumedTraits } from "../object-store/probe/store-traits.ts";
+import { PartLimiter } from "../object-store/part-limiter.ts";
 import { settling } from "../object-store/settling.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
 import { writerIdentity } from "../runtime/identity.ts";
@@ -18,8 +18,9 @@ import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import type { FirstUse } from "./first-use.ts";
-import { openStore } from "./open-store.ts";
+import { checkingStore, noFacts, openStore } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
+import { uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { Topic } from "./topic.ts";
@@ -42,6 +43,7 @@ interface Parts {
   readonly store: ObjectStore;
   readonly storeMetrics: () => EngineMetrics["store"];
   readonly probeRequests: number;
+  readonly partLimiter: PartLimiter;
   readonly closeStore: () => Promise<void>;
   readonly storeId: string;
   readonly catalog: Catalog;
@@ -81,22 +83,25 @@ export class Engine implements EngineApi {
     }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
-    const traits = assumedTraits();
-    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, traits));
+    const facts = noFacts();
+    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, facts));
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);
-      const { requestTimeoutMs, deadlineMs, fencing } = config.storage.object;
+      const { requestTimeoutMs, deadlineMs, partsInFlight, fencing } = config.storage.object;
       // A directory and memory are fenced by our own code; a bucket by whatever stands behind its endpoint.
       const isBucket = config.storage.kind === "object" && !readOnly;
       const external = isBucket && fencing === "external";
-      const store = settling(external ? externallyFenced(meter.store) : meter.store, {
+      const partLimiter = new PartLimiter({ partsMax: uploadPartsMax(partsInFlight), logger: runtime.logger });
+      const settled = settling(external ? externallyFenced(meter.store) : meter.store, {
         clock: runtime.clock,
         random: runtime.random,
         logger: runtime.logger,
         deadlineMs,
         requestTimeoutMs,
+        partLimiter,
       });
+      const store = options.objectStore === undefined ? checkingStore(settled, config, facts) : settled;
       const writerId = writerIdentity(runtime.random);
       if (external) runtime.logger.warn(EXTERNAL_FENCING_WARNING);
       const probeRequests =
@@ -107,7 +112,7 @@ export class Engine implements EngineApi {
               writerId,
               raw,
               store,
-              traits,
+              facts,
               ownStore: options.objectStore !== undefined,
             })
           : 0;
@@ -122,6 +127,7 @@ export class Engine implements EngineApi {
         store,
         storeMetrics: () => meter.metrics(),
         probeRequests,
+        partLimiter,
         closeStore,
         storeId,
         catalog,
@@ -140,8 +146,10 @@ export class Engine implements EngineApi {
     this.#cache = new ObjectCache({ store, tailBytes: config.cache.tailSizeBytes, cacheBytes: config.cache.sizeBytes });
     this.#sparseIndexes = new SparseIndexes({ cache: this.#cache, logger: runtime.logger });
     const { multipartPartSizeBytes, partsInFlight } = config.storage.object;
-    // One upload may have all its parts on the wire while others fill their next one.
-    this.#partBuffers = new PartBufferPool({ partSizeBytes: multipartPartSizeBytes, buffersMax: 2 * partsInFlight });
+    this.#partBuffers = new PartBufferPool({
+      partSizeBytes: multipartPartSizeBytes,
+      buffersMax: uploadPartsMax(partsInFlight),
+    });
     this.#admission = new Admission({
       clock: runtime.clock,
       maxBytes: config.flush.maxPendingBytes,
@@ -240,9 +248,11 @@ export class Engine implements EngineApi {
       const metrics = shard.metrics();
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += metrics[name];
     }
+    const { partLimiter } = this.#parts;
     return {
       store: this.#parts.storeMetrics(),
       probeRequests: this.#parts.probeRequests,
+      uploads: { partLimit: partLimiter.limit, partsInFlight: partLimiter.inFlight, throttled: partLimiter.throttled },
       ...total,
       pendingBytes: this.#admission.pendingBytes,
       cache: this.#cache.metrics(),

@@ -13,9 +13,9 @@ import {
   verdictOf,
   type ProbeFacts,
 } from "../object-store/probe/store-probe.ts";
-import type { StoreTraits } from "../object-store/probe/store-traits.ts";
 import { settling } from "../object-store/settling.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { StoreFacts } from "./open-store.ts";
 import { s3Settings } from "./s3-settings.ts";
 
 export interface FirstUse {
@@ -27,7 +27,7 @@ export interface FirstUse {
   /** `raw`, settled and counted: for the records. */
   readonly store: ObjectStore;
   /** Filled in with what is found. */
-  readonly traits: StoreTraits;
+  readonly facts: StoreFacts;
   /** The caller brought the store along: it is asked by its own calls, not by requests beside them. */
   readonly ownStore: boolean;
 }
@@ -38,11 +38,11 @@ export interface FirstUse {
  * one by now. Resolves to the requests that the probe sent. Errors: `UnsupportedProviderError`, `ObjectStoreError`.
  */
 export async function proveStore(options: FirstUse): Promise<number> {
-  const { config, runtime, store, traits } = options;
+  const { config, runtime, store } = options;
   const server = probedServer(config);
   const known = await findProbeRecord(store, server);
   if (known?.record.verdict === "fenced") {
-    learn(traits, known.record.facts);
+    learn(options.facts, known.record.facts);
     return 0;
   }
   const { facts, requests } = await probe(options);
@@ -53,7 +53,7 @@ export async function proveStore(options: FirstUse): Promise<number> {
   }
   const failed = failedFacts(facts);
   if (failed.length > 0) throw new UnsupportedProviderError(placeOf(config), failed, verdictOf(facts) !== "unusable");
-  learn(traits, facts);
+  learn(options.facts, facts);
   runtime.logger.info("probed the object store: it can be fenced", { ...facts, requests });
   return requests;
 }
@@ -100,9 +100,9 @@ async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; r
   }
 }
 
-function learn(traits: StoreTraits, facts: ProbeFacts): void {
-  traits.ifMatchEtag = facts.ifMatchEtag === "bare" ? "bare" : "quoted";
-  traits.wrongChecksumRefused = facts.wrongChecksumRefused ?? undefined;
+function learn(known: StoreFacts, found: ProbeFacts): void {
+  known.ifMatchEtag = found.ifMatchEtag === "bare" ? "bare" : "quoted";
+  known.wrongChecksumRefused = found.wrongChecksumRefused ?? undefined;
 }
 
 function hex(bytes: Uint8Array): string {

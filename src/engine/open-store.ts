@@ -2,17 +2,32 @@ import type { Config } from "../config/config.ts";
 import { createFsStore, sweepTemporaries } from "../object-store/fs-store.ts";
 import { createMemoryStore } from "../object-store/memory-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { assumedTraits, type StoreTraits } from "../object-store/probe/store-traits.ts";
+import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { s3Settings } from "./s3-settings.ts";
 
-/** The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory. */
+/** What was found out about a store, by its probe. Filled in after the store was made; until then it holds what is safe everywhere. */
+export interface StoreFacts {
+  /** undefined: nobody has tried, or there was no clear answer. */
+  wrongChecksumRefused: boolean | undefined;
+  /** Ceph RGW and its relatives compare `If-Match` with the quotes on, and so only ever match "bare". */
+  ifMatchEtag: "quoted" | "bare";
+}
+
+export function noFacts(): StoreFacts {
+  return { wrongChecksumRefused: undefined, ifMatchEtag: "quoted" };
+}
+
+/**
+ * The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory.
+ * `facts` is looked at for each object: what becomes known later counts from then on.
+ */
 export async function openStore(
   config: Config,
   runtime: Runtime,
   readOnly: boolean,
-  traits: StoreTraits = assumedTraits(),
+  facts?: StoreFacts,
 ): Promise<ObjectStore> {
   switch (config.storage.kind) {
     case "memory":
@@ -33,13 +48,21 @@ export async function openStore(
       return createS3Store(
         {
           ...s3Settings(config),
-          // Read at each request: the probe fills it in after the store was made.
+          payloadSigning: config.storage.object.payloadSigning,
+          wrongChecksumRefused: () => facts?.wrongChecksumRefused,
           get ifMatchEtag() {
-            return traits.ifMatchEtag;
+            return facts?.ifMatchEtag ?? "quoted";
           },
         },
         runtime,
       );
     }
   }
+}
+
+/** `store`, the settled one of `config`, made to read back what it writes where nothing else checks the bytes on their way. */
+export function checkingStore(store: ObjectStore, config: Config, facts: StoreFacts): ObjectStore {
+  const { kind, object } = config.storage;
+  if (kind !== "object" || object.payloadSigning !== "unsigned") return store;
+  return readingBack(store, () => facts.wrongChecksumRefused !== true);
 }

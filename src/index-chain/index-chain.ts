@@ -131,7 +131,7 @@ export class IndexChain {
       for (;;) {
         const epoch = (this.#state.epoch + 1) as Epoch;
         if (epoch > MAX_EPOCH) throw new InvariantError(`shard ${this.#options.shard} has used up its epochs`);
-        const { link, bytes } = this.#encode(epoch, [{ type: "fence", journalId: NO_JOURNAL, endpoint: "" }], []);
+        const { link, bytes } = await this.#encode(epoch, [{ type: "fence", journalId: NO_JOURNAL, endpoint: "" }], []);
         this.#unsettledFences.add(link.writeId);
         if (await this.#create(link.seq, bytes)) {
           if (this.#applyOwn(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
@@ -141,7 +141,13 @@ export class IndexChain {
           return epoch;
         }
         this.#unsettledFences.delete(link.writeId);
-        await this.#foldOnPast(link.seq);
+        const ours = await this.#foldOnPast(link);
+        if (ours && this.#state.lastLive === link.writeId) {
+          this.#unsettledFences.clear();
+          this.#ownEpoch = epoch;
+          this.#owner = true;
+          return epoch;
+        }
         const fence = this.#state.fence;
         // Somebody else's turn began while we tried: stepping back ends the duel, fencing again would go on for ever.
         if (fence !== undefined && fence.seq >= firstMissing && !this.#fenceIsOurs()) throw this.#fencedOut();
@@ -163,7 +169,7 @@ export class IndexChain {
       if (!this.#owner) throw new InvariantError(`commit on shard ${this.#options.shard} without owning it`);
       for (;;) {
         // A new writeId for every seq: one writeId belongs to one (name, bytes).
-        const { link, bytes } = this.#encode(this.#state.epoch, entries, payload);
+        const { link, bytes } = await this.#encode(this.#state.epoch, entries, payload);
         let created;
         try {
           created = await this.#create(link.seq, bytes);
@@ -175,11 +181,17 @@ export class IndexChain {
           if (this.#applyOwn(link) !== "live") throw new InvariantError(`own link at seq ${link.seq} is void`);
           return { key: indexKey(link.shard, link.seq), link, bytes };
         }
+        let ours;
         try {
-          await this.#foldOnPast(link.seq);
+          ours = await this.#foldOnPast(link);
         } catch (error) {
           this.#owner = false;
           throw error;
+        }
+        if (ours) {
+          // Ours, and another's turn began behind it: what comes next is not for us to commit.
+          if (this.#state.lastLive !== link.writeId) this.#fencedOut();
+          return { key: indexKey(link.shard, link.seq), link, bytes };
         }
         // A void link only cost us the slot; a live one that is not ours ends our turn.
         if (this.#state.lastLive !== link.prev) throw this.#fencedOut();
@@ -223,11 +235,7 @@ export class IndexChain {
     });
   }
 
-  #encode(
-    epoch: Epoch,
-    entries: readonly LinkEntry[],
-    payload: readonly Uint8Array[],
-  ): { bytes: Uint8Array; link: Link } {
+  #encode(epoch: Epoch, entries: readonly LinkEntry[], payload: readonly Uint8Array[]): ReturnType<typeof encodeLink> {
     const { shard, writerId, clock, random } = this.#options;
     return encodeLink(
       {
@@ -276,9 +284,12 @@ export class IndexChain {
     });
   }
 
-  /** Folds to the first missing seq, which must lie behind `seq`: the store has just said that it is taken. */
-  async #foldOnPast(seq: Seq): Promise<void> {
-    await this.#foldOn();
+  /**
+   * Folds to the first missing seq, which must lie behind that of `link`: the store has just said that it is taken. true: by this
+   * very link, live. Only the writeId, read under its CRC, decides that; the answer of the store may have been damaged on its way.
+   */
+  async #foldOnPast({ seq, writeId }: Link): Promise<boolean> {
+    const found = await this.#foldOn(writeId);
     if (this.#state.nextSeq <= seq) {
       throw new CorruptionError(
         indexKey(this.#options.shard, seq),
@@ -286,13 +297,15 @@ export class IndexChain {
         "the store refused to create this index file because it exists, and then said that it does not",
       );
     }
+    return found;
   }
 
   /**
    * Folds seq by seq and stops at the first missing one. Links behind it that were read ahead are thrown away: nothing behind a
-   * hole is looked at, or two readers could fold different states.
+   * hole is looked at, or two readers could fold different states. Was a link with this writeId live among them?
    */
-  async #foldOn(): Promise<void> {
+  async #foldOn(sought?: WriteId): Promise<boolean> {
+    let found = false;
     if (this.#state.nextSeq === 0) await this.#startFromCheckpoint();
     for (let ahead = 1; ; ahead = Math.min(ahead * 2, READ_AHEAD_MAX)) {
       const from = this.#state.nextSeq;
@@ -303,9 +316,10 @@ export class IndexChain {
         const link = await fetch;
         if (link === undefined) {
           this.#checkEnd();
-          return;
+          return found;
         }
-        this.#state.apply(link, indexKey(link.shard, link.seq));
+        const liveness = this.#state.apply(link, indexKey(link.shard, link.seq));
+        if (link.writeId === sought && liveness === "live") found = true;
       }
     }
   }
@@ -327,7 +341,17 @@ export class IndexChain {
     throw new MissingObjectError(indexKey(shard, this.#state.nextSeq), checkpointKey(shard, this.#newestListed));
   }
 
+  /** A file that fails its checks is read twice: it may have been damaged on its way. */
   async #fetch(seq: Seq): Promise<Link | undefined> {
+    try {
+      return await this.#fetchOnce(seq);
+    } catch (error) {
+      if (!(error instanceof CorruptionError)) throw error;
+      return await this.#fetchOnce(seq);
+    }
+  }
+
+  async #fetchOnce(seq: Seq): Promise<Link | undefined> {
     const { store, shard } = this.#options;
     const key = indexKey(shard, seq);
     const first = await store.get(key, { range: { start: 0, end: FIRST_READ_BYTES } });

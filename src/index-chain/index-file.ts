@@ -3,6 +3,7 @@ import { CorruptionError, InvariantError, UnsupportedVersionError } from "../err
 import { checkKey } from "../object-store/object-key.ts";
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
+import { nextTurn } from "../runtime/turn.ts";
 import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
 
 /**
@@ -25,6 +26,9 @@ const MAGIC_INDEX = 0x4944_5800; // "IDX\0"
 const CRC_BYTES = 4;
 /** Counts in a directory are bounded by its own length; this bounds the length itself before anything is allocated. */
 const MAX_DIRECTORY_BYTES = 64 * 1024 * 1024;
+
+/** Of a payload: copied in one turn of the event loop. */
+const COPY_BYTES_PER_TURN = 512 * 1024;
 
 /** An object that a link brings in: written before the link, named by it. */
 export interface DataObjectRef {
@@ -96,10 +100,14 @@ export function linkOverheadBytes(extents: number, topics: number, writerIdBytes
 }
 
 /**
- * The bytes of a link. `payload` chunks are copied behind the directory in order, once. Returns the file and the link as a
- * decoder will see it (positions from the start of the file).
+ * The bytes of a link. `payload` chunks are copied behind the directory in order, once, over several turns of the event loop
+ * where they are many bytes: they must not change meanwhile. Resolves to the file and the link as a decoder will see it
+ * (positions from the start of the file).
  */
-export function encodeLink(draft: LinkDraft, payload: readonly Uint8Array[]): { bytes: Uint8Array; link: Link } {
+export async function encodeLink(
+  draft: LinkDraft,
+  payload: readonly Uint8Array[],
+): Promise<{ readonly bytes: Uint8Array; readonly link: Link }> {
   const directory = encodeDirectory(draft);
   // Stored, it would be damage to every reader, for ever.
   if (directory.length > MAX_DIRECTORY_BYTES)
@@ -127,9 +135,16 @@ export function encodeLink(draft: LinkDraft, payload: readonly Uint8Array[]): { 
   bytes.set(header.bytes(), 0);
   bytes.set(directory, HEADER_BYTES);
   let position = payloadStart;
+  let turnBytes = 0;
   for (const chunk of payload) {
+    // In one go, into fresh memory, 8 MiB take 4 ms and now and then 20.
+    if (turnBytes + chunk.length > COPY_BYTES_PER_TURN && turnBytes > 0) {
+      turnBytes = 0;
+      await nextTurn();
+    }
     bytes.set(chunk, position);
     position += chunk.length;
+    turnBytes += chunk.length;
   }
 
   const entries = draft.entries.map((entry): LinkEntry => {

@@ -1,5 +1,5 @@
 import type { ETag } from "../domain.ts";
-import { InvalidArgumentError, ObjectStoreError } from "../errors.ts";
+import { InvalidArgumentError, ObjectStoreError, isTierlogError } from "../errors.ts";
 import type { UploadedPart } from "./object-store.ts";
 
 /** S3's limits. The smallest size does not hold for the last part of an upload. */
@@ -56,6 +56,16 @@ export function uploadGone(key: string): ObjectStoreError {
     `uploadPart ${key}: the upload does not exist: it was completed or aborted, by a lifecycle rule perhaps`,
     { operation: "uploadPart", key, status: 404, retryable: false },
   );
+}
+
+/**
+ * Did the store end the upload behind our back (a lifecycle rule, an operator)? Whatever else was in doubt, only the name of that
+ * upload was: the same bytes may go under another one.
+ */
+export function isUploadGone(error: unknown): boolean {
+  if (!isTierlogError(error) || error.code !== "TIERLOG_OBJECT_STORE") return false;
+  const { status, operation } = error as ObjectStoreError;
+  return status === 404 && (operation === "uploadPart" || operation === "completeMultipart");
 }
 
 function refused(key: string, problem: string): ObjectStoreError {

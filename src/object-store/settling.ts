@@ -9,7 +9,7 @@ type Identity = NonNullable<PutOptions["identity"]>;
 /** What a read-back found under the key of a put whose own answer settles nothing. */
 type ReadBack =
   | { readonly kind: "ours"; readonly etag: ETag }
-  | { readonly kind: "foreign"; readonly etag: ETag }
+  | { readonly kind: "foreign"; readonly etag: ETag; readonly sizeBytes: number }
   | { readonly kind: "absent" };
 
 /**
@@ -97,17 +97,27 @@ export function settling(inner: ObjectStore, settings: RetrySettings): ObjectSto
     }
   }
 
+  /**
+   * "foreign" only if two reads say so: one whose bytes were damaged on their way would else tell a writer that its own object is
+   * another's.
+   */
   async function readBack(call: RetriedCall, key: ObjectKey, body: Uint8Array, identity: Identity): Promise<ReadBack> {
+    const first = await readOnce(call, key, body, identity);
+    const mayBeDamaged = first.kind === "foreign" && first.sizeBytes === body.length;
+    return mayBeDamaged ? readOnce(call, key, body, identity) : first;
+  }
+
+  async function readOnce(call: RetriedCall, key: ObjectKey, body: Uint8Array, identity: Identity): Promise<ReadBack> {
     if (identity.start === identity.end) {
       const info = await retried(call, (signal) => inner.head(key, { signal }));
       if (info === undefined) return { kind: "absent" };
-      return { kind: info.sizeBytes === body.length ? "ours" : "foreign", etag: info.etag };
+      return { kind: info.sizeBytes === body.length ? "ours" : "foreign", etag: info.etag, sizeBytes: info.sizeBytes };
     }
     const stored = await retried(call, (signal) => inner.get(key, { signal, range: identity }));
     if (stored === undefined) return { kind: "absent" };
     const ours =
       stored.sizeBytes === body.length && equalBytes(stored.body, body.subarray(identity.start, identity.end));
-    return { kind: ours ? "ours" : "foreign", etag: stored.etag };
+    return { kind: ours ? "ours" : "foreign", etag: stored.etag, sizeBytes: stored.sizeBytes };
   }
 
   async function putAnyway(key: ObjectKey, body: Uint8Array, options: PutOptions): Promise<PutOutcome> {

@@ -6,19 +6,19 @@ import { compressLz4, type Compression } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import { recordBodyBytes, writeRecord } from "./record-encoder.ts";
 import type { LogRecord } from "./record.ts";
+import { giveBack, takeBuffer } from "./spare-buffers.ts";
 import { sizeOfVarint } from "./varint.ts";
 
 export { checkRecords } from "./check-records.ts";
 
 /** Thousands of partitions may have an open batch. */
 const FIRST_BUFFER_BYTES = 1024;
+const NO_BUFFER = Buffer.alloc(0);
 /** Lengths and deltas in a batch are signed 32-bit numbers; half of their range leaves no sum near its end. */
 const MAX_BYTES_LIMIT = 2 ** 30;
-/** A finished batch keeps the builder's buffer if at most this part of it is unused; else the batch is copied out. */
-const WASTE_MAX = 1 / 8;
 
 export interface SealedBatch {
-  /** One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds no much larger buffer alive. */
+  /** One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds no larger buffer alive. */
   readonly bytes: Uint8Array;
   readonly recordCount: number;
   readonly baseOffset: Offset;
@@ -65,7 +65,7 @@ export class BatchBuilder {
     this.#baseOffset = baseOffset;
     this.#epoch = epoch;
     this.#maxBytes = maxBytes;
-    this.#buffer = Buffer.allocUnsafeSlow(Math.min(FIRST_BUFFER_BYTES, maxBytes));
+    this.#buffer = takeBuffer(FIRST_BUFFER_BYTES);
   }
 
   get recordCount(): number {
@@ -118,14 +118,18 @@ export class BatchBuilder {
     if (this.#sealed) throw new InvariantError("the batch is sealed already");
     if (this.#recordCount === 0) throw new InvariantError("a batch without records cannot be sealed");
     this.#sealed = true;
-    const batch = this.#buffer.subarray(0, this.#sizeBytes);
+    const buffer = this.#buffer;
     // Whoever keeps the builder keeps no bytes.
-    this.#buffer = Buffer.alloc(0);
-    if (compression === "none") return this.#finish(uncompressed(batch), "none");
+    this.#buffer = NO_BUFFER;
+    const batch = buffer.subarray(0, this.#sizeBytes);
+    const finish = (frame: Uint8Array | undefined): SealedBatch => {
+      const sealed = this.#finish(batch, frame);
+      giveBack(buffer);
+      return sealed;
+    };
+    if (compression === "none") return finish(undefined);
     const frame = compressLz4(batch.subarray(BATCH_HEADER_BYTES));
-    return frame instanceof Uint8Array
-      ? this.#finishSmaller(batch, frame)
-      : frame.then((bytes) => this.#finishSmaller(batch, bytes));
+    return frame instanceof Uint8Array ? finish(frame) : frame.then(finish);
   }
 
   #add(record: LogRecord | undefined, nowMs: number): boolean {
@@ -149,10 +153,9 @@ export class BatchBuilder {
   }
 
   #grow(neededBytes: number): void {
-    let capacity = this.#buffer.length;
-    while (capacity < neededBytes) capacity *= 2;
-    const larger = Buffer.allocUnsafeSlow(Math.min(capacity, this.#maxBytes));
+    const larger = takeBuffer(neededBytes);
     larger.set(this.#buffer.subarray(0, this.#sizeBytes));
+    giveBack(this.#buffer);
     this.#buffer = larger;
   }
 
@@ -163,18 +166,16 @@ export class BatchBuilder {
     }
   }
 
-  #finishSmaller(batch: Buffer, frame: Uint8Array): SealedBatch {
-    if (BATCH_HEADER_BYTES + frame.length >= batch.length) return this.#finish(uncompressed(batch), "none");
-    const compressed = Buffer.allocUnsafeSlow(BATCH_HEADER_BYTES + frame.length);
-    compressed.set(frame, BATCH_HEADER_BYTES);
-    return this.#finish(compressed, "lz4");
-  }
-
-  #finish(bytes: Buffer, compression: Compression): SealedBatch {
+  /** `frame`: the compressed records of `batch`; it counts only where it is smaller. */
+  #finish(batch: Buffer, frame: Uint8Array | undefined): SealedBatch {
+    const smaller = frame !== undefined && BATCH_HEADER_BYTES + frame.length < batch.length ? frame : undefined;
+    const bytes = Buffer.allocUnsafeSlow(smaller === undefined ? batch.length : BATCH_HEADER_BYTES + smaller.length);
+    if (smaller === undefined) bytes.set(batch);
+    else bytes.set(smaller, BATCH_HEADER_BYTES);
     writeBatchHeader(bytes, {
       baseOffset: this.#baseOffset,
       epoch: this.#epoch,
-      compression,
+      compression: smaller === undefined ? "none" : "lz4",
       recordCount: this.#recordCount,
       baseTimestampMs: this.#baseTimestampMs,
       maxTimestampMs: this.#maxTimestampMs,
@@ -188,13 +189,4 @@ export class BatchBuilder {
       maxTimestampMs: this.#maxTimestampMs,
     };
   }
-}
-
-/** The batch in a buffer of about its own size. */
-function uncompressed(batch: Buffer): Buffer {
-  const capacity = batch.buffer.byteLength;
-  if (capacity - batch.length <= capacity * WASTE_MAX) return batch;
-  const copy = Buffer.allocUnsafeSlow(batch.length);
-  copy.set(batch);
-  return copy;
 }

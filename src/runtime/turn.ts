@@ -1,6 +1,17 @@
-/** Lets pending I/O and timers run before the caller goes on: for loops that could keep the event loop to themselves. */
+const waiting: (() => void)[] = [];
+
+/**
+ * Lets pending I/O and timers run before the caller goes on: for loops that could keep the event loop to themselves. Of all that
+ * wait here one goes on in each turn, first come first served: steps of several tasks, short each, would block the loop together.
+ */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
-    setImmediate(resolve);
+    waiting.push(resolve);
+    if (waiting.length === 1) setImmediate(goOn);
   });
+}
+
+function goOn(): void {
+  waiting.shift()?.();
+  if (waiting.length > 0) setImmediate(goOn);
 }

@@ -3,6 +3,7 @@ import type { TierlogError } from "../errors.ts";
 import { linkOverheadBytes, type DataObjectRef } from "../index-chain/index-file.ts";
 import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import { DataObjectDirectory, type DataExtent } from "../object-store/data-object.ts";
+import { isUploadGone } from "../object-store/multipart.ts";
 import type { SealedBatch } from "../record/batch-builder.ts";
 import { patchBatch } from "../record/batch.ts";
 import { nextTurn } from "../runtime/turn.ts";
@@ -88,6 +89,7 @@ export class Flight {
     const directory = new DataObjectDirectory();
     const chunks: TailChunk[] = [];
     let object: { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter } | undefined;
+    let gone: unknown;
     let turnBytes = 0;
     try {
       for (const next of sealAhead(this.#gathering)) {
@@ -104,10 +106,10 @@ export class Flight {
           maxTimestampMs: sealed.maxTimestampMs,
         });
         if (object !== undefined) {
-          await object.writer.write(sealed.bytes);
+          gone ??= await goneWhile(object.writer.write(sealed.bytes));
         } else if (inlineBytes(directory, writerIdBytes) > linkBytesMax) {
           object = openObject(this.#abort.signal);
-          for (const { bytes } of chunks) await object.writer.write(bytes);
+          gone = await goneWhile(writeAll(object.writer, chunks));
         }
         turnBytes += sealed.bytes.length;
         if (turnBytes >= TURN_BYTES) {
@@ -117,8 +119,16 @@ export class Flight {
       }
       const prepared = { extents: directory.extents, chunks, batchBytes: directory.position };
       if (object === undefined) return { ...prepared, object: undefined };
-      await object.writer.write(directory.encodeTail(shard, epoch, nowMs));
-      const { sizeBytes } = await object.writer.finish();
+      const tail = directory.encodeTail(shard, epoch, nowMs);
+      const sizeBytes = directory.position + tail.length;
+      gone ??= await goneWhile(finishWith(object.writer, tail));
+      if (gone !== undefined) {
+        // All bytes are still here. Once: a store that loses one upload after the other is no place for them.
+        abandon(object.writer);
+        object = openObject(this.#abort.signal);
+        await writeAll(object.writer, chunks);
+        await finishWith(object.writer, tail);
+      }
       return { ...prepared, object: { key: object.key, sizeBytes } };
     } catch (error) {
       if (object !== undefined) abandon(object.writer);
@@ -142,6 +152,26 @@ export class Flight {
 function inlineBytes(directory: DataObjectDirectory, writerIdBytes: number): number {
   const extents = directory.extents.length;
   return linkOverheadBytes(extents, extents, writerIdBytes) + directory.position;
+}
+
+async function writeAll(writer: BufferedMultipartWriter, chunks: readonly TailChunk[]): Promise<void> {
+  for (const { bytes } of chunks) await writer.write(bytes);
+}
+
+async function finishWith(writer: BufferedMultipartWriter, tail: Uint8Array): Promise<void> {
+  await writer.write(tail);
+  await writer.finish();
+}
+
+/** The error of `work` where it says that the store has lost the upload; throws all others. */
+async function goneWhile(work: Promise<void>): Promise<unknown> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (isUploadGone(error)) return error;
+    throw error;
+  }
 }
 
 interface Sealing {

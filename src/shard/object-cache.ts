@@ -16,6 +16,8 @@ export interface CacheMetrics {
   readonly tailHits: number;
   readonly hits: number;
   readonly misses: number;
+  /** Reads that failed a check and were fetched again. */
+  readonly refetched: number;
   /** Held now, tail and fetched. */
   readonly bytes: number;
 }
@@ -62,6 +64,7 @@ export class ObjectCache {
   #tailHits = 0;
   #hits = 0;
   #misses = 0;
+  #refetched = 0;
 
   constructor(options: ObjectCacheOptions) {
     this.#store = options.store;
@@ -75,6 +78,7 @@ export class ObjectCache {
       tailHits: this.#tailHits,
       hits: this.#hits,
       misses: this.#misses,
+      refetched: this.#refetched,
       bytes: this.#tailBytes + this.#cacheBytes,
     };
   }
@@ -123,6 +127,18 @@ export class ObjectCache {
     return slice(await entry.fetch, entry.start, start, end, key);
   }
 
+  /**
+   * The bytes of this object that were fetched fail a check: they are dropped, so that the next `read` asks the store, and a bit
+   * that was flipped on its way does not stay here. false: nothing was fetched, asking again would change nothing.
+   */
+  forget(key: ObjectKey): boolean {
+    const entries = this.#byKey.get(key) ?? [];
+    if (entries.length === 0) return false;
+    for (const entry of entries) this.#drop(entry);
+    this.#refetched++;
+    return true;
+  }
+
   /** As `read`, for bytes that the caller keeps in another form: they are not kept here, and say nothing about who reads what. */
   readOnce(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
     return this.#fetches.run(async () => slice(await this.#get(key, { start, end }), start, start, end, key));
@@ -161,6 +177,8 @@ export class ObjectCache {
     this.#recent.add(entry);
     entry.fetch.then(
       (bytes) => {
+        // Forgotten meanwhile: it must not count as held.
+        if (!this.#recent.has(entry)) return;
         entry.sizeBytes = bytes.length;
         this.#cacheBytes += bytes.length;
         this.#evict();

@@ -50,8 +50,24 @@ export async function readBatches(
   if (extents === undefined || from === end) return { batches: [], nextOffset: from as Offset };
 
   const runs = await collectRuns(shard.chainState, extents, sparseIndexes, id, from, maxBytes);
-  const bytes = await Promise.all(runs.map((run) => cache.read(run.key, run.start, run.end)));
+  try {
+    return await batchesOf(runs, cache, from, maxBytes);
+  } catch (error) {
+    // Flipped or cut on the way, perhaps: what is damaged in the store fails again.
+    if (!isTierlogError(error) || error.code !== "TIERLOG_CORRUPTION") throw error;
+    const fetched = runs.filter(({ key }) => cache.forget(key));
+    if (fetched.length === 0) throw error;
+    return await batchesOf(runs, cache, from, maxBytes);
+  }
+}
 
+async function batchesOf(
+  runs: readonly Run[],
+  cache: ObjectCache,
+  from: number,
+  maxBytes: number,
+): Promise<BatchesRead> {
+  const bytes = await Promise.all(runs.map((run) => cache.read(run.key, run.start, run.end)));
   const batches: Uint8Array[] = [];
   let taken = 0;
   let nextOffset = from as Offset;

@@ -5,6 +5,8 @@ export interface HttpRequest {
   readonly url: string;
   /** Names in lower case; of a repeated header the values joined with ", ". */
   readonly headers: Readonly<Record<string, string>>;
+  /** Names and values in turn, as received; what a proxy passes on. */
+  readonly rawHeaders?: readonly string[];
   readonly body: Uint8Array;
 }
 
@@ -21,3 +23,16 @@ export interface HttpAnswer {
  * client sent.
  */
 export type HttpBackend = (request: HttpRequest) => Promise<HttpAnswer>;
+
+/** `answer` with one header set, or removed (undefined), whatever the case of its name. */
+export function withHeader(answer: HttpAnswer, name: string, value: string | undefined): HttpAnswer {
+  const others = Object.entries(answer.headers).filter(([other]) => other.toLowerCase() !== name.toLowerCase());
+  return { ...answer, headers: Object.fromEntries(value === undefined ? others : [...others, [name, value]]) };
+}
+
+/** What goes on the wire: with the Content-Length that the body gives, where the backend set none and the status allows one. */
+export function wireHeaders({ status, headers, body }: HttpAnswer): Record<string, string> {
+  const isSet = Object.keys(headers).some((name) => name.toLowerCase() === "content-length");
+  if (isSet || status === 204 || status === 304) return { ...headers };
+  return { ...headers, "content-length": String(body.length) };
+}

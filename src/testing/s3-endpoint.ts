@@ -1,26 +1,37 @@
-import { HttpServer } from "./http-server.ts";
+import { HttpServer, type HttpServerOptions } from "./http-server.ts";
 import { createS3Backend, type S3Backend, type S3BackendOptions } from "./s3/backend.ts";
 import type { S3Credential } from "./s3/credentials.ts";
 
-/** An S3 server inside the process, on a free loopback port; path style. */
-export class S3Endpoint {
-  /** As in "http://127.0.0.1:40123". */
-  readonly url: string;
-  readonly region: string;
-  readonly #server: HttpServer;
-  readonly #backend: S3Backend;
+export interface S3EndpointOptions extends S3BackendOptions, Pick<HttpServerOptions, "faults"> {}
 
-  private constructor(server: HttpServer, backend: S3Backend, url: string) {
-    this.#server = server;
-    this.#backend = backend;
-    this.url = url;
-    this.region = backend.region;
+/** An S3 server inside the process, on a free loopback port, path style; with faults, if a script is given. */
+export class S3Endpoint extends HttpServer {
+  readonly #backend: S3Backend;
+  #url = "";
+
+  /** Throws `InvalidArgumentError` for options that cannot be used. */
+  static async start(options: S3EndpointOptions = {}): Promise<S3Endpoint> {
+    const endpoint = new S3Endpoint(createS3Backend(options), options);
+    endpoint.#url = await endpoint.start();
+    return endpoint;
   }
 
-  static async start(options: S3BackendOptions = {}): Promise<S3Endpoint> {
-    const backend = createS3Backend(options);
-    const server = new HttpServer(backend.answer);
-    return new S3Endpoint(server, backend, await server.start());
+  private constructor(backend: S3Backend, { faults, clock, maxBodyBytes }: S3EndpointOptions) {
+    super(backend.answer, {
+      ...(faults === undefined ? {} : { faults }),
+      ...(clock === undefined ? {} : { clock }),
+      ...(maxBodyBytes === undefined ? {} : { maxBodyBytes }),
+    });
+    this.#backend = backend;
+  }
+
+  /** As in "http://127.0.0.1:40123". */
+  get url(): string {
+    return this.#url;
+  }
+
+  get region(): string {
+    return this.#backend.region;
   }
 
   /** The first of those that clients may sign with. */
@@ -43,11 +54,7 @@ export class S3Endpoint {
     return this.#backend.openUploads;
   }
 
-  /** Cuts every connection; the objects are gone. Safe to repeat. */
-  async close(): Promise<void> {
-    await this.#server.close();
-  }
-
+  /** As `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -11,7 +11,7 @@ import { run } from "../../src/cli/run.ts";
 import type { StoreCheck, StoreDiagnosis } from "../../src/engine/diagnose-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 import type { S3BackendOptions } from "../../src/testing/s3/backend.ts";
-import { EndpointPlace } from "../support/endpoint.ts";
+import { EndpointPlace } from "../support/endpoint-place.ts";
 
 class Capture extends Writable {
   text = "";

@@ -5,7 +5,7 @@ import { diagnoseStore, type StoreDiagnosis } from "../../src/engine/diagnose-st
 import { createS3Store } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 import { S3_PROVIDERS, type S3Provider, type S3Trait } from "../../src/testing/s3/character.ts";
-import { EndpointPlace } from "../support/endpoint.ts";
+import { EndpointPlace } from "../support/endpoint-place.ts";
 import { collect } from "../support/engine.ts";
 import { describeS3, freshPrefix, s3Settings } from "../support/s3.ts";
 

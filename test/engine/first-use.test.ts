@@ -9,7 +9,7 @@ import type { Logger } from "../../src/runtime/logger.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 import type { S3BackendOptions } from "../../src/testing/s3/backend.ts";
 import * as bad from "../support/bad-stores.ts";
-import { EndpointPlace } from "../support/endpoint.ts";
+import { EndpointPlace } from "../support/endpoint-place.ts";
 import { readAll, testConfig, values } from "../support/engine.ts";
 
 const RECORD = /^probe\/\d{8}T\d{9}Z-[0-9a-f]{16}\.json$/;

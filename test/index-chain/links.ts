@@ -73,7 +73,7 @@ function draft(fields: Fields): Omit<LinkDraft, "entries"> {
 /** Puts a link where it belongs, as a store does when a late request lands. */
 export async function land(store: ObjectStore, link: LinkDraft): Promise<"written" | "condition-failed"> {
   const payload = link.entries.some((entry) => entry.type === "append") ? [Buffer.from("abcd")] : [];
-  const { bytes } = encodeLink(link, payload);
+  const { bytes } = await encodeLink(link, payload);
   return (await store.put(indexKey(SHARD, link.seq), bytes, { condition: { kind: "if-absent" } })).kind;
 }
 

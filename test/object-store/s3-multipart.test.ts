@@ -72,10 +72,13 @@ test("an upload is asked for and named with prefix, key and id", async () => {
   expect(headers?.["content-length"]).toBe("4");
 });
 
-test("an upload without a name is an error", async () => {
-  server.answer = sends(200, "<InitiateMultipartUploadResult></InitiateMultipartUploadResult>");
-  await expect(store.createMultipart(KEY)).rejects.toMatchObject({ retryable: false, effect: "none" });
-});
+test.each(["", "<InitiateMultipartUploadResult></InitiateMultipartUploadResult>"])(
+  "an upload without a name is an error: %j",
+  async (body) => {
+    server.answer = sends(200, body);
+    await expect(store.createMultipart(KEY)).rejects.toMatchObject({ retryable: true, effect: "none" });
+  },
+);
 
 describe("F17 the ETag of a part", () => {
   test.each([
@@ -129,6 +132,8 @@ describe("the answer to a completion", () => {
     ["200 with nothing", 200, ""],
     ["200 with half an answer", 200, "<CompleteMultipartUploadRes"],
     ["200 with a page of some proxy", 200, "<html><body>welcome</body></html>"],
+    // No condition was set: a proxy repeated the request, and lost against itself.
+    ["412", 412, errorXml("PreconditionFailed")],
     ["F06 409", 409, errorXml("ConditionalRequestConflict")],
     ["500", 500, errorXml("InternalError")],
   ])("%s leaves it in doubt, and is sent once", async (_, status, body) => {
@@ -202,6 +207,11 @@ describe("abort and the parts held", () => {
       [1, 2, 3].map((n) => ({ partNumber: n, etag: `e${n}`, sizeBytes: n })),
     );
     expect(requests).toBe(2);
+  });
+
+  test("200 with nothing is not an upload without parts", async () => {
+    server.answer = sends(200, "");
+    await expect(upload.listParts()).rejects.toMatchObject({ retryable: true });
   });
 
   test("pages that lead nowhere, or go back, are errors", async () => {

@@ -44,28 +44,6 @@ function open(changes: Partial<S3StoreSettings> = {}): ObjectStore {
 }
 
 describe("time and broken connections", () => {
-  test("a silent server: one request, error at the deadline, no socket left", async () => {
-    const startedAt = performance.now();
-    const failure = store.put(KEY, BODY, IF_ABSENT);
-    await expect(failure).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", retryable: true, effect: "unknown" });
-    expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS * 4);
-    expect(server.requests).toHaveLength(1);
-    expect(await server.openSockets()).toBe(0);
-  });
-
-  test("a body of one byte now and then does not outlive the deadline", async () => {
-    let drip: NodeJS.Timeout | undefined;
-    server.answer = (_, response) => {
-      response.writeHead(200, { "content-length": 1000, etag: '"e"' });
-      drip = setInterval(() => response.write("x"), 20);
-      response.on("close", () => clearInterval(drip));
-    };
-    const startedAt = performance.now();
-    await expect(store.get(KEY)).rejects.toMatchObject({ retryable: true, effect: "none" });
-    expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS * 4);
-    expect(await server.openSockets()).toBe(0);
-  });
-
   test("a truncated body is an error, never short data", async () => {
     server.answer = (_, response) => {
       response.writeHead(200, { "content-length": 1000, etag: '"e"' });
@@ -85,15 +63,6 @@ describe("time and broken connections", () => {
     await server.stop();
     await expect(store.put(KEY, BODY, IF_ABSENT)).rejects.toMatchObject({ retryable: true, effect: "none" });
     await server.start();
-  });
-
-  test("waiting for a free socket ends at the deadline too, and then nothing was sent", async () => {
-    const narrow = open({ maxSockets: 1, requestTimeoutMs: 400 });
-    const results = await Promise.allSettled([narrow.put(KEY, BODY, IF_ABSENT), narrow.put(KEY, BODY, IF_ABSENT)]);
-    expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
-    expect(server.requests.length).toBeLessThanOrEqual(2);
-    await narrow.close();
-    expect(await server.openSockets()).toBe(0);
   });
 
   test("the caller's signal destroys the request", async () => {
@@ -163,6 +132,24 @@ describe("answers that must not be believed", () => {
     expect(await store.head(KEY)).toBeUndefined();
   });
 
+  test("403 of a HEAD is asked again by GET: a clock that is wrong is not a key that is not allowed", async () => {
+    const refusing = (status: number, code: string): void => {
+      server.answer = (request, response) =>
+        sends(request.method === "HEAD" ? 403 : status, errorXml(code))(request, response);
+    };
+    refusing(403, "RequestTimeTooSkewed");
+    await expect(store.head(KEY)).rejects.toMatchObject({ retryable: true, message: expect.stringContaining("clock") });
+    refusing(400, "ExpiredToken");
+    await expect(store.head(KEY)).rejects.toThrow("get new credentials");
+    refusing(403, "AccessDenied");
+    await expect(store.head(KEY)).rejects.toMatchObject({
+      retryable: false,
+      message: expect.stringContaining("ListBucket"),
+    });
+    refusing(404, "NoSuchKey");
+    expect(await store.head(KEY)).toBeUndefined();
+  });
+
   test("a 404 page that is not S3's is not 'absent'", async () => {
     server.answer = sends(404, "<html><body>Not here</body></html>", { "content-type": "text/html" });
     await expect(store.get(KEY)).rejects.toMatchObject({ retryable: false });
@@ -217,12 +204,30 @@ describe("answers that must not be believed", () => {
     expect(await listed()).toEqual(["a", "b"]);
   });
 
+  test.each([
+    ["nothing", ""],
+    ["a page of some proxy", "<html><body>welcome</body></html>"],
+  ])("200 with %s is neither an empty listing nor a deletion", async (_, body) => {
+    server.answer = sends(200, body);
+    await expect(listed()).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", retryable: true });
+    await expect(store.delete(["x", "y"] as ObjectKey[])).rejects.toMatchObject({ retryable: true });
+    server.answer = sends(200, "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>");
+    expect(await listed()).toEqual([]);
+  });
+
   test("keys of a multi-delete that failed", async () => {
     const failed = "<Error><Key>pre/fix/x</Key><Code>InternalError</Code><Message>m</Message></Error>";
     server.answer = sends(200, `<?xml version="1.0"?><DeleteResult>${failed}</DeleteResult>`);
     const two = store.delete(["x", "y"] as ObjectKey[]);
     await expect(two).rejects.toMatchObject({ retryable: true, key: "x" });
-    server.answer = sends(200, `<?xml version="1.0"?><DeleteResult></DeleteResult>`);
+    server.answer = (request, response) => {
+      let asked = "";
+      request.on("data", (chunk: Buffer) => (asked += chunk.toString()));
+      request.on("end", () => {
+        const deleted = asked.match(/<Key>[^<]*<\/Key>/g)?.map((key) => `<Deleted>${key}</Deleted>`) ?? [];
+        response.end(`<?xml version="1.0"?><DeleteResult>${deleted.join("")}</DeleteResult>`);
+      });
+    };
     let requests = 0;
     const keys = Array.from({ length: 2001 }, (_, i) => `k${i}` as ObjectKey);
     const patient = open({ requestTimeoutMs: 10_000 });

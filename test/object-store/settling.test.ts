@@ -4,7 +4,7 @@ import type { ObjectKey } from "../../src/domain.ts";
 import { AbortedError, ObjectStoreError, type Effect, type TierlogError } from "../../src/errors.ts";
 import { MemoryBucket, createMemoryStore } from "../../src/object-store/memory-store.ts";
 import { metered, type MeteredStore } from "../../src/object-store/metered.ts";
-import type { ObjectStore, PutOptions, PutOutcome } from "../../src/object-store/object-store.ts";
+import type { ObjectStore, PutOptions, PutOutcome, StoredObject } from "../../src/object-store/object-store.ts";
 import { BACKOFF_BASE_MS, BACKOFF_CAP_MS } from "../../src/object-store/retry.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { seededRandom, type Random } from "../../src/runtime/random.ts";
@@ -143,7 +143,20 @@ describe("put if-absent", () => {
     await direct.put(KEY, THEIRS, IF_ABSENT);
     expect(await create()).toEqual({ kind: "condition-failed" });
     expect(await stored()).toBe(THEIRS.toString());
-    expect(meter.metrics()).toMatchObject({ put: { requests: 1 }, get: { requests: 1 } });
+    // Two: as large as ours, so that one read alone might have been damaged on its way.
+    expect(meter.metrics()).toMatchObject({ put: { requests: 1 }, get: { requests: 2 } });
+  });
+
+  test("F16 ours, but the read-back was damaged on its way: read once more, and found", async () => {
+    puts = [repeatedByProxy];
+    gets = [
+      async (commit) => {
+        const object = (await commit()) as StoredObject;
+        return { ...object, body: Buffer.from(object.body).fill(0, 3, 4) };
+      },
+    ];
+    expect(await create()).toMatchObject({ kind: "written" });
+    expect(meter.metrics()).toMatchObject({ put: { requests: 1 }, get: { requests: 2 } });
   });
 
   test("F04 after a lost answer as well", async () => {

@@ -53,7 +53,7 @@ describe("fetched bytes", () => {
     await expectBytes(cache, KEY, 230, 240);
     await expectBytes(cache, KEY, 200, 300);
     expect(asked).toEqual(["object 210-220", "object 200-300"]);
-    expect(cache.metrics()).toEqual({ tailHits: 0, hits: 2, misses: 2, bytes: 110 });
+    expect(cache.metrics()).toEqual({ tailHits: 0, hits: 2, misses: 2, refetched: 0, bytes: 110 });
   });
 
   test("a range over a border of blocks fetches both, one larger than a block itself and no more", async () => {

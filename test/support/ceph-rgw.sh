@@ -3,6 +3,8 @@
 #
 #   apt-get install -y --no-install-recommends radosgw ceph-osd ceph-mon
 #   RGW_DIR=/some/new/dir test/support/ceph-rgw.sh start|stop
+#   … kill-gateway|start-gateway     ends the gateway by kill -9, starts it again over the same data
+#   … pause-osd|resume-osd           SIGSTOP and SIGCONT: requests wait, and are carried out when it goes on
 #
 # start prints "endpoint http://127.0.0.1:PORT" last. Everything lives in RGW_DIR, which must not exist yet; stop kills the
 # three daemons whose pids are recorded there, and no others, and removes it. Ports: RGW_PORT and MON_PORT, free ones by default.
@@ -127,31 +129,43 @@ start() {
   wait_for 30 OSD osd_is_up
   radosgw-admin -c "$CONF" -n client.rgw user create --uid=test --display-name=test \
     --access-key="$S3_KEY" --secret-key="$S3_SECRET" > "$RGW_DIR/log/user.out" 2>&1
-  daemon rgw radosgw -c "$CONF" -n client.rgw -f
-  wait_for 60 gateway gateway_answers
+  start_gateway
   echo "endpoint http://127.0.0.1:$RGW_PORT"
 }
 
-stop() {
-  local name pid
-  for name in rgw osd mon; do
-    [ -s "$RGW_DIR/run/$name.pid" ] || continue
-    pid=$(cat "$RGW_DIR/run/$name.pid")
-    # The data goes too, so nothing is lost by -9; a polite gateway takes up to ten seconds.
-    kill -9 "$pid" 2> /dev/null || true
-    for _ in $(seq 100); do
-      kill -0 "$pid" 2> /dev/null || break
-      sleep 0.05
-    done
+start_gateway() {
+  RGW_PORT=${RGW_PORT:-$(sed -n 's/.*endpoint=127.0.0.1:\([0-9]*\).*/\1/p' "$CONF")}
+  daemon rgw radosgw -c "$CONF" -n client.rgw -f
+  wait_for 60 gateway gateway_answers
+}
+
+pid_of() { cat "$RGW_DIR/run/$1.pid" 2> /dev/null; }
+
+end() { # end NAME: by -9; a polite gateway takes up to ten seconds
+  local pid
+  pid=$(pid_of "$1") || return 0
+  kill -9 "$pid" 2> /dev/null || true
+  for _ in $(seq 100); do
+    kill -0 "$pid" 2> /dev/null || break
+    sleep 0.05
   done
+}
+
+stop() {
+  local name
+  for name in rgw osd mon; do end "$name"; done
   rm -rf "$RGW_DIR"
 }
 
 case ${1:-} in
   start) start ;;
   stop) stop ;;
+  kill-gateway) end rgw ;;
+  start-gateway) start_gateway ;;
+  pause-osd) kill -STOP "$(pid_of osd)" ;;
+  resume-osd) kill -CONT "$(pid_of osd)" ;;
   *)
-    sed -n '2,9p' "$0" >&2
+    sed -n '2,11p' "$0" >&2
     exit 64
     ;;
 esac

@@ -1,20 +1,10 @@
-import { execFileSync } from "node:child_process";
-import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import type { TestProject } from "vitest/node";
 
-/** How tests reach the S3 server; plain data, since it crosses into the workers. */
-export interface S3Connection {
-  readonly endpoint: string;
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly region: string;
-  readonly bucket: string;
-  readonly ifMatchEtag: "quoted" | "bare";
-}
+import { CephGateway } from "./ceph-gateway.ts";
+import type { S3Connection } from "./s3-connection.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -23,7 +13,6 @@ declare module "vitest" {
   }
 }
 
-const SCRIPT = join(import.meta.dirname, "ceph-rgw.sh");
 const DAEMONS = ["radosgw", "radosgw-admin", "ceph", "ceph-osd", "ceph-mon", "monmaptool"];
 
 /** vitest globalSetup: a server from the environment, else a Ceph gateway of our own, else a loud notice. */
@@ -39,15 +28,9 @@ export default async function setup(project: TestProject): Promise<(() => void) 
     project.provide("s3", null);
     return undefined;
   }
-  const { connection, stop } = startGateway();
-  try {
-    await createBucket(connection);
-  } catch (error) {
-    stop();
-    throw error;
-  }
-  project.provide("s3", connection);
-  return stop;
+  const gateway = await CephGateway.start();
+  project.provide("s3", gateway.connection);
+  return () => gateway.stop();
 }
 
 function fromEnvironment(env: NodeJS.ProcessEnv): S3Connection | undefined {
@@ -66,38 +49,6 @@ function fromEnvironment(env: NodeJS.ProcessEnv): S3Connection | undefined {
     bucket: need("TIERLOG_TEST_S3_BUCKET"),
     ifMatchEtag: env["TIERLOG_TEST_S3_IF_MATCH"] === "bare" ? "bare" : "quoted",
   };
-}
-
-function startGateway(): { readonly connection: S3Connection; readonly stop: () => void } {
-  const parent = mkdtempSync(join(tmpdir(), "tierlog-rgw-"));
-  const env = { ...process.env, RGW_DIR: join(parent, "ceph") };
-  const output = execFileSync(SCRIPT, ["start"], { env, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-  const endpoint = /^endpoint (\S+)$/m.exec(output)?.[1];
-  if (endpoint === undefined) throw new Error(`${SCRIPT} start named no endpoint`);
-  return {
-    connection: {
-      endpoint,
-      accessKeyId: process.env["S3_KEY"] ?? "testaccesskey",
-      secretAccessKey: process.env["S3_SECRET"] ?? "testsecretkey",
-      region: "us-east-1",
-      bucket: "tierlog-test",
-      ifMatchEtag: "bare",
-    },
-    stop() {
-      execFileSync(SCRIPT, ["stop"], { env, stdio: ["ignore", "ignore", "inherit"] });
-      rmSync(parent, { recursive: true, force: true });
-    },
-  };
-}
-
-async function createBucket({ endpoint, region, bucket, ...keys }: S3Connection): Promise<void> {
-  const credentials = { accessKeyId: keys.accessKeyId, secretAccessKey: keys.secretAccessKey };
-  const client = new S3Client({ endpoint, region, forcePathStyle: true, credentials });
-  try {
-    await client.send(new CreateBucketCommand({ Bucket: bucket }));
-  } finally {
-    client.destroy();
-  }
 }
 
 function announceSkip(missing: readonly string[]): void {

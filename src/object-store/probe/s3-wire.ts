@@ -6,9 +6,10 @@ import type { ObjectKey } from "../../domain.ts";
 import { AbortedError, ObjectStoreError, isTierlogError } from "../../errors.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { startAttempt } from "../attempt.ts";
+import { readAnswer } from "../s3-answer.ts";
 import { collectBody } from "../s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "../s3-client.ts";
-import { nameOf, s3Outcome, type S3Operation } from "../s3-outcome.ts";
+import { s3Outcome, type S3Operation } from "../s3-outcome.ts";
 import { answerOf, settleAll, type CreateAnswer, type RaceCreate } from "./race-create.ts";
 
 export interface S3WireSettings extends S3ClientSettings {
@@ -21,7 +22,7 @@ export interface S3WireSettings extends S3ClientSettings {
 export interface WireAnswer<Output> {
   /** undefined: no answer came. */
   readonly status: number | undefined;
-  /** S3's error code; "" after a success. */
+  /** S3's error code; "" after a success, and where the answer has none. Without an answer the network's, as in ECONNRESET. */
   readonly code: string;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
@@ -137,14 +138,18 @@ export class S3Wire {
         timedOut ? { timeoutMs: requestTimeoutMs } : undefined,
       );
       const status = extras.answered?.status;
-      const code = nameOf(error);
+      const known = readAnswer(error);
+      const code = known.code ?? (status === undefined ? known.network : "");
       const details = { operation, key, status, retryable: false };
       return {
         status,
         headers: extras.answered?.headers ?? {},
         code,
         output: undefined,
-        error: outcome.kind === "error" ? outcome.error : new ObjectStoreError(`${operation} ${key}: ${code}`, details),
+        error:
+          outcome.kind === "error"
+            ? outcome.error
+            : new ObjectStoreError(`${operation} ${key}: HTTP ${String(status)} ${code}`.trimEnd(), details),
         atMs,
       };
     } finally {

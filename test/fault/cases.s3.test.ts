@@ -1,0 +1,11 @@
+import { S3Proxy } from "../../src/testing/s3-proxy.ts";
+import { describeS3, freshPrefix, s3Settings } from "../support/s3.ts";
+import { describeFaultCases } from "./cases.ts";
+
+describeS3("through the proxy", () => {
+  describeFaultCases("a real server", async (faults) => {
+    const settings = s3Settings(freshPrefix());
+    const server = await S3Proxy.start({ target: settings.endpoint ?? "", faults });
+    return { server, settings: { ...settings, endpoint: server.url } };
+  });
+});

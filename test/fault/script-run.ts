@@ -1,0 +1,152 @@
+import type { Config } from "../../src/config/config.ts";
+import { defaultConfig } from "../../src/config/resolve-config.ts";
+import { Engine } from "../../src/engine/engine.ts";
+import { isTierlogError } from "../../src/errors.ts";
+import { seededRandom } from "../../src/runtime/random.ts";
+import { systemRuntime } from "../../src/runtime/runtime.ts";
+import { randomFaults } from "../../src/testing/fault-script.ts";
+import type { FaultKind } from "../../src/testing/fault.ts";
+import { startEndpoint } from "../support/endpoint.ts";
+import { readAll } from "../support/engine.ts";
+import { Ledger, type LedgerCounts } from "./ledger.ts";
+
+const MIB = 1024 * 1024;
+const TOPIC = "events";
+const PARTITIONS = 2;
+const APPENDS = 60;
+
+export interface ScriptReport extends LedgerCounts {
+  readonly faults: number;
+  readonly kinds: ReadonlySet<FaultKind>;
+  readonly takenOver: boolean;
+  readonly dataObjects: number;
+}
+
+/**
+ * One seeded script of faults, with a producing engine, one that follows the log all the while, and in every second script another
+ * that takes the shard over half-way. Then the faults end, what was late lands, and everything is checked. Throws, with an
+ * expression that makes the script again, when a promise was broken.
+ */
+export async function runScript(seed: number): Promise<ScriptReport> {
+  const random = seededRandom(seed);
+  const faults = randomFaults({ seed, rate: 0.05 + random.float() * 0.25 });
+  const takenOver = random.float() < 0.5;
+  // Every fifth script: flushes above one part.
+  const { producers, valueBytes } =
+    random.float() < 0.2 ? { producers: 12, valueBytes: 900_000 } : { producers: 4, valueBytes: 200 };
+  const { server, settings } = await startEndpoint({ faults });
+  const { endpoint, bucket, region, prefix } = settings;
+  const { accessKeyId, secretAccessKey } = server.credentials;
+  const config: Config = defaultConfig({
+    storage: {
+      kind: "object",
+      object: {
+        endpoint,
+        bucket,
+        region,
+        prefix,
+        credentials: { accessKeyId, secretAccessKey },
+        requestTimeoutMs: 250,
+        deadlineMs: 2500,
+        multipartPartSizeBytes: 5 * MIB,
+      },
+    },
+    index: { checkpointEvery: 16 },
+    flush: { lingerMs: 2 },
+  });
+  const runtime = { random: { ...systemRuntime.random, float: () => random.float() } };
+  const engines: Engine[] = [];
+  const open = async (readOnly = false): Promise<Engine> => {
+    const engine = await Engine.open(config, { readOnly, runtime });
+    engines.push(engine);
+    return engine;
+  };
+  try {
+    faults.pause();
+    const first = await open();
+    await first.createTopic(TOPIC, { partitions: PARTITIONS });
+    const follower = await open(true);
+    faults.resume();
+
+    const ledger = new Ledger();
+    let told = 0;
+    const goOn = (): boolean => told++ < APPENDS;
+    const produce = async (engine: Engine): Promise<void> => {
+      await ledger.produce(await engine.topic(TOPIC), {
+        producers,
+        valueBytes,
+        goOn,
+        onError: (error) => (isTierlogError(error) && error.kind === "fenced" ? "stop" : "go-on"),
+      });
+    };
+    const stop = new AbortController();
+    const seen = follow(follower, stop.signal);
+    const producing = [produce(first)];
+    if (takenOver) {
+      while (told < APPENDS / 2) await pause(5);
+      producing.push(open().then(produce, ignoreUnavailable));
+    }
+    await Promise.all(producing);
+    faults.clear();
+    await server.landLate();
+
+    const reader = await open(true);
+    const counts = await ledger.check(reader, TOPIC);
+    stop.abort();
+    const followed = await seen;
+    const stored = await readAll((await reader.topic(TOPIC)).partition(0));
+    for (const [offset, value] of followed) {
+      if (stored[offset] !== value) throw new Error(`two readers saw different records at offset ${offset}`);
+    }
+    // Whoever owns the shard, or nobody: the next one can go on.
+    const last = await open();
+    await ledger.produce(await last.topic(TOPIC), { producers: 1, goOn: onceMore() });
+    await ledger.check(reader, TOPIC);
+    if (server.failures.length > 0) throw new Error("the endpoint failed", { cause: server.failures[0] });
+    return {
+      ...counts,
+      faults: faults.firedCount,
+      kinds: new Set(faults.fired.map(({ fault }) => fault.kind)),
+      takenOver,
+      dataObjects: server.requests.count("CompleteMultipartUpload", 200),
+    };
+  } catch (error) {
+    if (process.env["DBG"])
+      console.log(faults.fired.map((f) => `${f.index} ${f.operation} ${f.key} ${JSON.stringify(f.fault)}`).join("\n"));
+    throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  } finally {
+    await Promise.allSettled(engines.map((engine) => engine.close()));
+    await server.close();
+  }
+}
+
+/** Values by offset, as a consumer at the tail saw them; it starts again where it was after an error. */
+async function follow(engine: Engine, signal: AbortSignal): Promise<Map<number, string>> {
+  const seen = new Map<number, string>();
+  while (!signal.aborted) {
+    try {
+      const partition = (await engine.topic(TOPIC)).partition(0);
+      for await (const record of partition.records({ from: seen.size, follow: true, signal })) {
+        if (record.offset !== seen.size) throw new Error(`offset ${record.offset} where ${seen.size} is due`);
+        seen.set(record.offset, Buffer.from(record.value ?? []).toString());
+      }
+    } catch (error) {
+      if (!isTierlogError(error)) throw error;
+      await pause(5);
+    }
+  }
+  return seen;
+}
+
+function ignoreUnavailable(error: unknown): void {
+  if (!isTierlogError(error)) throw error;
+}
+
+function onceMore(): () => boolean {
+  let left = 1;
+  return () => left-- > 0;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -38,6 +38,8 @@ export interface ObjectConfig {
   /** Parts of one upload under way at a time. */
   readonly partsInFlight: number;
   readonly ackAfterUpload: boolean;
+  /** What keeps two writers apart: the store's conditional PUT, or something outside tierlog. */
+  readonly fencing: "conditional-put" | "external";
   readonly credentials: CredentialsConfig | undefined;
   readonly forcePathStyle: boolean;
   /** What guards the bytes on their way: "signed" their SHA-256, "unsigned" a CRC-32C, "auto" what the store is known to check. */

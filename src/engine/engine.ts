@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import type { ShardId, TopicId } from "../domain.ts";
 import { ConfigError, InvalidArgumentError } from "../errors.ts";
 import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
+import { externallyFenced } from "../object-store/external-fencing.ts";
 import { metered } from "../object-store/metered.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
@@ -16,8 +17,10 @@ import { Shard } from "../shard/shard.ts";
 import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
-import { checkingStore, openStore, uploadPartsMax, type StoreFacts } from "./open-store.ts";
+import type { FirstUse } from "./first-use.ts";
+import { checkingStore, noFacts, openStore } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
+import { uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { Topic } from "./topic.ts";
@@ -39,11 +42,16 @@ interface Parts {
   /** Settling over metered. */
   readonly store: ObjectStore;
   readonly storeMetrics: () => EngineMetrics["store"];
+  readonly probeRequests: number;
   readonly partLimiter: PartLimiter;
   readonly closeStore: () => Promise<void>;
   readonly storeId: string;
   readonly catalog: Catalog;
 }
+
+const EXTERNAL_FENCING_WARNING =
+  'fencing = "external": nothing in the store keeps two writers apart. Two processes that write below one prefix at once lose ' +
+  "acknowledged records; make sure by other means that there is never more than one";
 
 /** A streaming-log engine over one store: see `EngineApi`. */
 export class Engine implements EngineApi {
@@ -60,8 +68,9 @@ export class Engine implements EngineApi {
 
   /**
    * Opens the store that `config` names; creates it where it is empty, unless `readOnly`. Reads the catalog, no index chain, and
-   * takes nothing over: the first append to a shard does. Errors: `ConfigError`, `NotFoundError` (read-only, no store),
-   * `ObjectStoreError`, `UnsupportedVersionError`, `CorruptionError`.
+   * takes nothing over: the first append to a shard does. Its first use of a bucket, for writing, is preceded by a probe of what the
+   * server can do. Errors: `ConfigError`, `NotFoundError` (read-only, no store), `UnsupportedProviderError`, `ObjectStoreError`,
+   * `UnsupportedVersionError`, `CorruptionError`.
    */
   static async open(config: Config, options: OpenOptions = {}): Promise<Engine> {
     if (!config.storage.object.ackAfterUpload) {
@@ -74,14 +83,17 @@ export class Engine implements EngineApi {
     }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
-    const facts: StoreFacts = { wrongChecksumRefused: undefined };
+    const facts = noFacts();
     const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, facts));
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);
-      const { requestTimeoutMs, deadlineMs, partsInFlight } = config.storage.object;
+      const { requestTimeoutMs, deadlineMs, partsInFlight, fencing } = config.storage.object;
+      // A directory and memory are fenced by our own code; a bucket by whatever stands behind its endpoint.
+      const isBucket = config.storage.kind === "object" && !readOnly;
+      const external = isBucket && fencing === "external";
       const partLimiter = new PartLimiter({ partsMax: uploadPartsMax(partsInFlight), logger: runtime.logger });
-      const settled = settling(meter.store, {
+      const settled = settling(external ? externallyFenced(meter.store) : meter.store, {
         clock: runtime.clock,
         random: runtime.random,
         logger: runtime.logger,
@@ -91,6 +103,19 @@ export class Engine implements EngineApi {
       });
       const store = options.objectStore === undefined ? checkingStore(settled, config, facts) : settled;
       const writerId = writerIdentity(runtime.random);
+      if (external) runtime.logger.warn(EXTERNAL_FENCING_WARNING);
+      const probeRequests =
+        isBucket && !external
+          ? await probed({
+              config,
+              runtime,
+              writerId,
+              raw,
+              store,
+              facts,
+              ownStore: options.objectStore !== undefined,
+            })
+          : 0;
       const { storeId } = await openStoreFormat(store, runtime, readOnly);
       const catalog = new Catalog({ store, runtime, writerId });
       await catalog.refresh();
@@ -101,6 +126,7 @@ export class Engine implements EngineApi {
         writerId,
         store,
         storeMetrics: () => meter.metrics(),
+        probeRequests,
         partLimiter,
         closeStore,
         storeId,
@@ -225,6 +251,7 @@ export class Engine implements EngineApi {
     const { partLimiter } = this.#parts;
     return {
       store: this.#parts.storeMetrics(),
+      probeRequests: this.#parts.probeRequests,
       uploads: { partLimit: partLimiter.limit, partsInFlight: partLimiter.inFlight, throttled: partLimiter.throttled },
       ...total,
       pendingBytes: this.#admission.pendingBytes,
@@ -293,6 +320,12 @@ export class Engine implements EngineApi {
         "it was opened read-only: open it without readOnly to change topics",
       );
   }
+}
+
+async function probed(options: FirstUse): Promise<number> {
+  // Only here: it loads the AWS SDK.
+  const { proveStore } = await import("./first-use.ts");
+  return proveStore(options);
 }
 
 /** Waits for all, then rejects with the first error: none is left running, none unhandled. */

@@ -5,22 +5,18 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { s3Settings } from "./s3-settings.ts";
 
-/** Sockets for reads of data objects, beside those of the parts. */
-const READ_SOCKETS = 32;
-
-/**
- * Parts in memory, and so on their way, over all uploads of one engine: one upload may have all its parts on the wire while others fill
- * their next one.
- */
-export function uploadPartsMax(partsInFlight: number): number {
-  return 2 * partsInFlight;
+/** What was found out about a store, by its probe. Filled in after the store was made; until then it holds what is safe everywhere. */
+export interface StoreFacts {
+  /** undefined: nobody has tried, or there was no clear answer. */
+  wrongChecksumRefused: boolean | undefined;
+  /** Ceph RGW and its relatives compare `If-Match` with the quotes on, and so only ever match "bare". */
+  ifMatchEtag: "quoted" | "bare";
 }
 
-/** What is found out about a store while it is in use. */
-export interface StoreFacts {
-  /** undefined: nobody has tried. */
-  wrongChecksumRefused: boolean | undefined;
+export function noFacts(): StoreFacts {
+  return { wrongChecksumRefused: undefined, ifMatchEtag: "quoted" };
 }
 
 /**
@@ -49,33 +45,14 @@ export async function openStore(
     case "object": {
       // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
       const { createS3Store } = await import("../object-store/s3-store.ts");
-      const { object } = config.storage;
-      const { bucket, region, endpoint, prefix, credentials, forcePathStyle, payloadSigning } = object;
-      const { partsInFlight, requestTimeoutMs } = object;
       return createS3Store(
         {
-          bucket,
-          region,
-          prefix,
-          forcePathStyle,
-          requestTimeoutMs,
-          // No part waits for a socket: the time of its attempt runs meanwhile.
-          maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,
-          ifMatchEtag: "quoted",
-          payloadSigning,
+          ...s3Settings(config),
+          payloadSigning: config.storage.object.payloadSigning,
           wrongChecksumRefused: () => facts?.wrongChecksumRefused,
-          ...(endpoint === undefined ? {} : { endpoint }),
-          ...(credentials === undefined
-            ? {}
-            : {
-                credentials: {
-                  accessKeyId: credentials.accessKeyId,
-                  secretAccessKey: credentials.secretAccessKey.reveal(),
-                  ...(credentials.sessionToken === undefined
-                    ? {}
-                    : { sessionToken: credentials.sessionToken.reveal() }),
-                },
-              }),
+          get ifMatchEtag() {
+            return facts?.ifMatchEtag ?? "quoted";
+          },
         },
         runtime,
       );

@@ -146,7 +146,7 @@ class Demo {
 
   async run(): Promise<DemoReport> {
     const { config, plan, store, context } = this.#options;
-    const { written, bytesStored, requests } = await this.#write();
+    const { written, bytesStored, requests, probeRequests } = await this.#write();
     context.output.progress("reading back …");
     const read = await this.#read();
     return {
@@ -159,12 +159,18 @@ class Demo {
       recordsPerSecond: Math.round(written.records / Math.max(written.seconds, 0.001)),
       ackMs: written.ackMs,
       requests: addRequests(requests, read.requests),
+      ...(config.storage.kind === "object" ? { probeRequests } : {}),
       objects: await countObjects(store),
       verified: sameDigests(written.partitions, read.partitions),
     };
   }
 
-  async #write(): Promise<{ written: WriteResult; bytesStored: number; requests: DemoReport["requests"] }> {
+  async #write(): Promise<{
+    written: WriteResult;
+    bytesStored: number;
+    requests: DemoReport["requests"];
+    probeRequests: number;
+  }> {
     const { context, plan, config, store, Engine } = this.#options;
     const { runtime, output } = context;
     const engine = await Engine.open(config, { runtime, objectStore: store });
@@ -184,8 +190,8 @@ class Demo {
       throw error;
     }
     await engine.close();
-    const { storedBytes, store: metrics } = engine.metrics();
-    return { written, bytesStored: storedBytes, requests: countRequests(metrics) };
+    const { storedBytes, store: metrics, probeRequests } = engine.metrics();
+    return { written, bytesStored: storedBytes, requests: countRequests(metrics), probeRequests };
   }
 
   async #read(): Promise<ReadResult> {

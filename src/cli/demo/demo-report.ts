@@ -17,6 +17,8 @@ export interface DemoReport {
   readonly ackMs: { readonly p50: number; readonly p99: number };
   /** Of the writer and the reader together. */
   readonly requests: RequestCounts;
+  /** Of a bucket: sent before, to find out what the store can do; once per store, not part of `requests`. */
+  readonly probeRequests?: number;
   /** In the store at the end. */
   readonly objects: number;
   readonly verified: boolean;
@@ -38,6 +40,14 @@ export function formatDemoReport(report: DemoReport, place: string, reader: stri
       `${formatMilliseconds(report.ackMs.p50)} median, ${formatMilliseconds(report.ackMs.p99)} for the slowest 1 %`,
     ],
     ["requests", requests.join(", ")],
+    ...(report.probeRequests === undefined
+      ? []
+      : [
+          [
+            "probe",
+            `${formatCount(report.probeRequests)} more requests before: the first use of a store tests it`,
+          ] as const,
+        ]),
     [
       "verified",
       report.verified

@@ -4,7 +4,7 @@
  *
  * | kind        | the caller                                                    | exit code |
  * | ----------- | ------------------------------------------------------------- | --------- |
- * | invalid     | corrects the call or the config                               | 64 (config 78) |
+ * | invalid     | corrects the call or the config                               | 64 (config 78, provider 69) |
  * | not-found   | creates what is missing, or asks for something else           | 66        |
  * | unavailable | tries later                                                   | 75        |
  * | fenced      | drops the handle; opens anew only if it still should own it   | 77        |
@@ -211,6 +211,38 @@ export class ObjectStoreError extends TierlogError {
 
   override data(): Record<string, unknown> {
     return { operation: this.operation, key: this.key, status: this.status, attempts: this.attempts };
+  }
+}
+
+/** The object store cannot do what the fence between writers stands on. Nothing but the result of the probe was written. */
+export class UnsupportedProviderError extends TierlogError {
+  readonly kind = "invalid";
+  readonly code = "TIERLOG_UNSUPPORTED_PROVIDER";
+  readonly store: string;
+  /** What it cannot do, a sentence each. */
+  readonly failed: readonly string[];
+
+  /** `overridable`: it would do for one writer that is kept alone by other means. */
+  constructor(store: string, failed: readonly string[], overridable: boolean, options?: Options) {
+    const override = overridable
+      ? '; only if something else makes sure that there is never more than one writer, set system.storage.object.fencing = "external"'
+      : "";
+    super(
+      `${store} cannot be used: ${failed.join("; ")}. tierlog doctor tests it in detail. Use a store with atomic conditional ` +
+        `writes (PUT with If-None-Match)${override}`,
+      options,
+    );
+    this.store = store;
+    this.failed = failed;
+  }
+
+  /** EX_UNAVAILABLE of sysexits: a service is not what it must be. */
+  override get exitCode(): number {
+    return 69;
+  }
+
+  override data(): Record<string, unknown> {
+    return { store: this.store, failed: this.failed };
   }
 }
 

@@ -39,6 +39,7 @@ export type {
   TopicApi,
   TopicDescription,
 } from "./engine/api.ts";
+export { diagnoseStore, type DiagnoseOptions, type StoreCheck, type StoreDiagnosis } from "./engine/diagnose-store.ts";
 export { Engine, type OpenOptions } from "./engine/engine.ts";
 export { createFsStore } from "./object-store/fs-store.ts";
 export { createMemoryStore } from "./object-store/memory-store.ts";

@@ -18,6 +18,8 @@ export interface OutputOptions {
   readonly stderr: Writable;
   /** stderr is a terminal: it gets progress. */
   readonly terminal: boolean;
+  /** Of stdout, where it is a terminal. */
+  readonly columns?: number | undefined;
   readonly json: boolean;
   readonly clock: Clock;
 }
@@ -44,6 +46,11 @@ export class Output {
   /** Fires when stdout can take no more; its reason is a `BrokenPipe` or an `OutputError`. */
   get stdoutGone(): AbortSignal {
     return this.#stdoutGone.signal;
+  }
+
+  /** Of the terminal that stdout is; undefined: it is none. */
+  get columns(): number | undefined {
+    return this.#options.columns;
   }
 
   get isTerminal(): boolean {

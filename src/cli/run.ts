@@ -19,6 +19,8 @@ export interface Surroundings {
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly stderrIsTerminal: boolean;
+  /** Of stdout, where it is a terminal. */
+  readonly stdoutColumns?: number | undefined;
   readonly env: Environment;
   readonly cwd: string;
   readonly version: string;
@@ -28,12 +30,12 @@ export interface Surroundings {
 
 /** Runs one command line to its end. Resolves to the exit code; never rejects. */
 export async function run(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { stdout, stderr, env } = surroundings;
+  const { stdout, stderr, env, stdoutColumns: columns } = surroundings;
   const dashes = argv.indexOf("--");
   // Decided before anything can fail: the error of a bad argument is to be JSON too.
   const json = (dashes === -1 ? argv : argv.slice(0, dashes)).includes("--json");
   const { clock } = surroundings.runtime;
-  const output = new Output({ stdout, stderr, terminal: surroundings.stderrIsTerminal, json, clock });
+  const output = new Output({ stdout, stderr, terminal: surroundings.stderrIsTerminal, columns, json, clock });
   try {
     return await dispatch(argv, surroundings, output);
   } catch (error) {

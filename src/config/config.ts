@@ -38,6 +38,8 @@ export interface ObjectConfig {
   /** Parts of one upload under way at a time. */
   readonly partsInFlight: number;
   readonly ackAfterUpload: boolean;
+  /** What keeps two writers apart: the store's conditional PUT, or something outside tierlog. */
+  readonly fencing: "conditional-put" | "external";
   readonly credentials: CredentialsConfig | undefined;
   readonly forcePathStyle: boolean;
   /** One attempt of one request. */

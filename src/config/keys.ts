@@ -56,6 +56,12 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     flag((value) => (value ? undefined : "needs the journal, which this version does not have yet")),
     true,
   ),
+  key(
+    "system.storage.object.fencing",
+    "storage.object.fencing",
+    choice(["conditional-put", "external"]),
+    "conditional-put",
+  ),
   key("system.storage.object.access_key_id", "storage.object.credentials.accessKeyId", secretName(), undefined),
   key("system.storage.object.secret_access_key", "storage.object.credentials.secretAccessKey", secret(), undefined),
   key("system.storage.object.session_token", "storage.object.credentials.sessionToken", secret(), undefined),

@@ -143,6 +143,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         multipartPartSizeBytes: number(`${object}.multipart_part_size`),
         partsInFlight: number(`${object}.parts_in_flight`),
         ackAfterUpload: values.get(`${object}.ack_after_upload`) as boolean,
+        fencing: text(`${object}.fencing`) as "conditional-put" | "external",
         credentials: credentials(values),
         forcePathStyle: forcePathStyle ?? endpoint !== undefined,
         requestTimeoutMs: number(`${object}.request_timeout`),

@@ -124,6 +124,8 @@ export interface PartitionInspection {
 
 export interface EngineMetrics {
   readonly store: StoreMetrics;
+  /** Sent by the probe of the store when this engine was opened; not part of `store`. 0 where a stored result was believed. */
+  readonly probeRequests: number;
   readonly flushes: number;
   /** Links committed that carry records. */
   readonly committedLinks: number;

@@ -2,9 +2,11 @@ import type { Config } from "../config/config.ts";
 import type { ShardId, TopicId } from "../domain.ts";
 import { ConfigError, InvalidArgumentError } from "../errors.ts";
 import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
+import { externallyFenced } from "../object-store/external-fencing.ts";
 import { metered } from "../object-store/metered.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
+import { assumedTraits } from "../object-store/probe/store-traits.ts";
 import { settling } from "../object-store/settling.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
 import { writerIdentity } from "../runtime/identity.ts";
@@ -15,6 +17,7 @@ import { Shard } from "../shard/shard.ts";
 import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
+import type { FirstUse } from "./first-use.ts";
 import { openStore } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import { openStoreFormat } from "./store-format.ts";
@@ -38,10 +41,15 @@ interface Parts {
   /** Settling over metered. */
   readonly store: ObjectStore;
   readonly storeMetrics: () => EngineMetrics["store"];
+  readonly probeRequests: number;
   readonly closeStore: () => Promise<void>;
   readonly storeId: string;
   readonly catalog: Catalog;
 }
+
+const EXTERNAL_FENCING_WARNING =
+  'fencing = "external": nothing in the store keeps two writers apart. Two processes that write below one prefix at once lose ' +
+  "acknowledged records; make sure by other means that there is never more than one";
 
 /** A streaming-log engine over one store: see `EngineApi`. */
 export class Engine implements EngineApi {
@@ -58,8 +66,9 @@ export class Engine implements EngineApi {
 
   /**
    * Opens the store that `config` names; creates it where it is empty, unless `readOnly`. Reads the catalog, no index chain, and
-   * takes nothing over: the first append to a shard does. Errors: `ConfigError`, `NotFoundError` (read-only, no store),
-   * `ObjectStoreError`, `UnsupportedVersionError`, `CorruptionError`.
+   * takes nothing over: the first append to a shard does. Its first use of a bucket, for writing, is preceded by a probe of what the
+   * server can do. Errors: `ConfigError`, `NotFoundError` (read-only, no store), `UnsupportedProviderError`, `ObjectStoreError`,
+   * `UnsupportedVersionError`, `CorruptionError`.
    */
   static async open(config: Config, options: OpenOptions = {}): Promise<Engine> {
     if (!config.storage.object.ackAfterUpload) {
@@ -72,12 +81,16 @@ export class Engine implements EngineApi {
     }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
-    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly));
+    const traits = assumedTraits();
+    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, traits));
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);
-      const { requestTimeoutMs, deadlineMs } = config.storage.object;
-      const store = settling(meter.store, {
+      const { requestTimeoutMs, deadlineMs, fencing } = config.storage.object;
+      // A directory and memory are fenced by our own code; a bucket by whatever stands behind its endpoint.
+      const isBucket = config.storage.kind === "object" && !readOnly;
+      const external = isBucket && fencing === "external";
+      const store = settling(external ? externallyFenced(meter.store) : meter.store, {
         clock: runtime.clock,
         random: runtime.random,
         logger: runtime.logger,
@@ -85,6 +98,19 @@ export class Engine implements EngineApi {
         requestTimeoutMs,
       });
       const writerId = writerIdentity(runtime.random);
+      if (external) runtime.logger.warn(EXTERNAL_FENCING_WARNING);
+      const probeRequests =
+        isBucket && !external
+          ? await probed({
+              config,
+              runtime,
+              writerId,
+              raw,
+              store,
+              traits,
+              ownStore: options.objectStore !== undefined,
+            })
+          : 0;
       const { storeId } = await openStoreFormat(store, runtime, readOnly);
       const catalog = new Catalog({ store, runtime, writerId });
       await catalog.refresh();
@@ -95,6 +121,7 @@ export class Engine implements EngineApi {
         writerId,
         store,
         storeMetrics: () => meter.metrics(),
+        probeRequests,
         closeStore,
         storeId,
         catalog,
@@ -215,6 +242,7 @@ export class Engine implements EngineApi {
     }
     return {
       store: this.#parts.storeMetrics(),
+      probeRequests: this.#parts.probeRequests,
       ...total,
       pendingBytes: this.#admission.pendingBytes,
       cache: this.#cache.metrics(),
@@ -282,6 +310,12 @@ export class Engine implements EngineApi {
         "it was opened read-only: open it without readOnly to change topics",
       );
   }
+}
+
+async function probed(options: FirstUse): Promise<number> {
+  // Only here: it loads the AWS SDK.
+  const { proveStore } = await import("./first-use.ts");
+  return proveStore(options);
 }
 
 /** Waits for all, then rejects with the first error: none is left running, none unhandled. */

@@ -2,14 +2,18 @@ import type { Config } from "../config/config.ts";
 import { createFsStore, sweepTemporaries } from "../object-store/fs-store.ts";
 import { createMemoryStore } from "../object-store/memory-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { assumedTraits, type StoreTraits } from "../object-store/probe/store-traits.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-
-/** Sockets of one engine: parts and reads share them. */
-const SOCKETS_MAX = 64;
+import { s3Settings } from "./s3-settings.ts";
 
 /** The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory. */
-export async function openStore(config: Config, runtime: Runtime, readOnly: boolean): Promise<ObjectStore> {
+export async function openStore(
+  config: Config,
+  runtime: Runtime,
+  readOnly: boolean,
+  traits: StoreTraits = assumedTraits(),
+): Promise<ObjectStore> {
   switch (config.storage.kind) {
     case "memory":
       return createMemoryStore();
@@ -26,28 +30,13 @@ export async function openStore(config: Config, runtime: Runtime, readOnly: bool
     case "object": {
       // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
       const { createS3Store } = await import("../object-store/s3-store.ts");
-      const { bucket, region, endpoint, prefix, credentials, forcePathStyle, requestTimeoutMs } = config.storage.object;
       return createS3Store(
         {
-          bucket,
-          region,
-          prefix,
-          forcePathStyle,
-          requestTimeoutMs,
-          maxSockets: SOCKETS_MAX,
-          ifMatchEtag: "quoted",
-          ...(endpoint === undefined ? {} : { endpoint }),
-          ...(credentials === undefined
-            ? {}
-            : {
-                credentials: {
-                  accessKeyId: credentials.accessKeyId,
-                  secretAccessKey: credentials.secretAccessKey.reveal(),
-                  ...(credentials.sessionToken === undefined
-                    ? {}
-                    : { sessionToken: credentials.sessionToken.reveal() }),
-                },
-              }),
+          ...s3Settings(config),
+          // Read at each request: the probe fills it in after the store was made.
+          get ifMatchEtag() {
+            return traits.ifMatchEtag;
+          },
         },
         runtime,
       );

@@ -26,6 +26,10 @@ export interface OperationMetrics {
   readonly ms: number;
 }
 
+export function totalRequests(metrics: StoreMetrics): number {
+  return Object.values(metrics).reduce((sum, { requests }) => sum + requests, 0);
+}
+
 interface Meter {
   requests: number;
   errors: number;

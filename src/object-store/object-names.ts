@@ -8,6 +8,8 @@ import type { Epoch, ObjectKey, Seq, ShardId } from "../domain.ts";
  *     index/<shard:04>/<seq:020>.idx           index chain
  *     checkpoint/<shard:04>/<seq:020>.ckpt     folded state up to and with that seq
  *     data/<hash:02>/<shard:04>-<epoch:010>-<n:010>-<rand:16>.log   batches
+ *     probe/<time>-<rand:16>.json              what the store was found able to do; time as in 20261121T081500123Z
+ *     probe/<purpose>-<rand:16>/…              written and removed by a probe while it runs
  */
 
 export const FORMAT_KEY = "FORMAT" as ObjectKey;
@@ -55,6 +57,24 @@ export function parseCheckpointKey(key: ObjectKey): Seq | undefined {
  */
 export function dataKey(shard: ShardId, epoch: Epoch, n: number, random: string): ObjectKey {
   return `data/${random.slice(0, 2)}/${pad(shard, 4)}-${pad(epoch, 10)}-${pad(n, 10)}-${random}.log` as ObjectKey;
+}
+
+/** Records come first in a listing of it: they begin with a digit, the runs with a letter. */
+export const PROBE_PREFIX = "probe/";
+
+const PROBE_RECORD_NAME = /^probe\/\d{8}T\d{9}Z-[0-9a-f]{16}\.json$/;
+
+export function probeRecordKey(timeMs: number, random: string): ObjectKey {
+  return `${PROBE_PREFIX}${new Date(timeMs).toISOString().replace(/[-:.]/g, "")}-${random}.json` as ObjectKey;
+}
+
+export function isProbeRecordKey(key: ObjectKey): boolean {
+  return PROBE_RECORD_NAME.test(key);
+}
+
+/** What everything begins with that one run of a probe writes, its record apart. */
+export function probeRunPrefix(purpose: "start" | "doctor", random: string): string {
+  return `${PROBE_PREFIX}${purpose}-${random}/`;
 }
 
 function pad(value: number, digits: number): string {

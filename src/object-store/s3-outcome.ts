@@ -201,7 +201,8 @@ function networkCode(thrown: unknown): string {
   return typeof code === "string" && /^[A-Z0-9_]+$/.test(code) ? code : nameOf(thrown);
 }
 
-function nameOf(thrown: unknown): string {
+/** S3's code for what went wrong, as in "NoSuchBucket", or the name of the SDK's error. */
+export function nameOf(thrown: unknown): string {
   const name = field(thrown, "name");
   // Taken from the answer's body: only what looks like a code, however odd the server.
   return typeof name === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(name) ? name : "UnknownError";

@@ -21,6 +21,44 @@ export type S3Operation =
   | "AbortMultipartUpload"
   | "Unknown";
 
+/**
+ * In a query these make a request for something else than the object or the bucket: without the list a `PUT /bucket/key?tagging`
+ * would be taken for a PutObject, and overwrite the object with its tags.
+ */
+const OTHER_RESOURCES = [
+  "accelerate",
+  "acl",
+  "analytics",
+  "attributes",
+  "cors",
+  "encryption",
+  "intelligent-tiering",
+  "inventory",
+  "legal-hold",
+  "lifecycle",
+  "location",
+  "logging",
+  "metrics",
+  "notification",
+  "object-lock",
+  "ownershipControls",
+  "policy",
+  "policyStatus",
+  "publicAccessBlock",
+  "replication",
+  "requestPayment",
+  "restore",
+  "retention",
+  "select",
+  "session",
+  "tagging",
+  "torrent",
+  "versionId",
+  "versioning",
+  "versions",
+  "website",
+];
+
 /** What a request asks for, in S3's words. */
 export interface S3Call {
   readonly operation: S3Operation;
@@ -40,6 +78,7 @@ export function readS3Call({ method, url, headers }: HttpRequest): S3Call {
   const copies = headers["x-amz-copy-source"] !== undefined;
   const place = { bucket: unescaped(bucket), key: unescaped(key), query };
   if (place.bucket === "") return { operation: method === "GET" ? "ListBuckets" : "Unknown", ...place };
+  if (OTHER_RESOURCES.some((name) => query.has(name))) return { operation: "Unknown", ...place };
   const operation = place.key === "" ? bucketOperation(method, query) : objectOperation(method, query, copies);
   return { operation, ...place };
 }

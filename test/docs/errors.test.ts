@@ -53,6 +53,7 @@ test("exit codes are those of the code", () => {
     new errors.RecordTooLargeError("a", 2, 1),
     new errors.NotFoundError("a", "b"),
     new errors.ObjectStoreError("a", { operation: "get", key: "k", retryable: true }),
+    new errors.UnsupportedProviderError("s", ["p"], true),
     new errors.OverloadedError(1, 1, 1),
     new errors.FencedError(0, 1, 2, "o"),
     new errors.CorruptionError("k", 0, "p"),

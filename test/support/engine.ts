@@ -35,6 +35,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         multipartPartSizeBytes: 8 * MIB,
         partsInFlight: 4,
         ackAfterUpload: true,
+        fencing: "conditional-put",
         credentials: undefined,
         forcePathStyle: true,
         requestTimeoutMs: 15_000,

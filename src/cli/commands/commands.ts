@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import { configCheck } from "./config-check.ts";
 import { consume } from "./consume.ts";
 import { demo } from "./demo.ts";
+import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
 import { produce } from "./produce.ts";
 import { topicsCreate } from "./topics-create.ts";
@@ -20,4 +21,5 @@ export const COMMANDS: readonly Command[] = [
   consume,
   inspect,
   configCheck,
+  doctor,
 ];

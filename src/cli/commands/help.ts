@@ -2,7 +2,7 @@ import { nearest } from "../../config/nearest.ts";
 import { InvalidArgumentError } from "../../errors.ts";
 import type { Command } from "../command.ts";
 import { COMMON_FLAGS, type FlagSpec } from "../signature.ts";
-import { formatTable } from "../table.ts";
+import { formatTable, wrapText } from "../table.ts";
 
 const WIDTH = 100;
 
@@ -21,8 +21,9 @@ First steps, in an empty directory:
 tierlog help COMMAND shows what a command does and takes. Without --config the logs are kept in ./tierlog-data; the
 file config.toml in the package explains every setting, and tierlog config check shows those in force.
 
-Exit codes: 0 done; 64 wrong arguments; 65 bad data; 66 not found; 70 a bug; 75 try again later; 77 fenced by another writer;
-78 wrong configuration; 130, 143 interrupted. With TIERLOG_DEBUG=1 errors come with their stack.
+Exit codes: 0 done; 64 wrong arguments; 65 bad data; 66 not found; 69 a store that cannot keep writers apart;
+70 a bug; 75 try again later; 76 doctor: an unusable store; 77 fenced by another writer; 78 wrong configuration;
+130, 143 interrupted. With TIERLOG_DEBUG=1 errors come with their stack.
 `;
 }
 
@@ -35,7 +36,7 @@ export function commandHelp(command: Command): string {
   const flags = [...command.flags, ...COMMON_FLAGS].flatMap(flagLines);
   return `tierlog ${command.name} ${command.usage}
 
-${wrap(command.details, WIDTH).join("\n")}
+${wrapText(command.details, WIDTH).join("\n")}
 
 Flags
 ${flags.join("\n")}
@@ -67,20 +68,8 @@ function list(commands: readonly Command[]): string {
 
 function flagLines(flag: FlagSpec): string[] {
   const head = `  --${flag.name}${flag.value === undefined ? "" : ` ${flag.value}`}`;
-  const [first = "", ...rest] = wrap(flag.help, WIDTH - 26);
+  const [first = "", ...rest] = wrapText(flag.help, WIDTH - 26);
   // Too long a head gets a line of its own.
   const lines = head.length > 24 ? [head, `${" ".repeat(26)}${first}`] : [`${head.padEnd(26)}${first}`];
   return [...lines, ...rest.map((line) => `${" ".repeat(26)}${line}`)];
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = word;
-    } else line = line === "" ? word : `${line} ${word}`;
-  }
-  return [...lines, line];
 }

@@ -42,6 +42,8 @@ export interface ObjectConfig {
   readonly fencing: "conditional-put" | "external";
   readonly credentials: CredentialsConfig | undefined;
   readonly forcePathStyle: boolean;
+  /** What guards the bytes on their way: "signed" their SHA-256, "unsigned" a CRC-32C, "auto" what the store is known to check. */
+  readonly payloadSigning: "auto" | "signed" | "unsigned";
   /** One attempt of one request. */
   readonly requestTimeoutMs: number;
   /** One operation with all its attempts. */

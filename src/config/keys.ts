@@ -67,6 +67,12 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.storage.object.session_token", "storage.object.credentials.sessionToken", secret(), undefined),
   key("system.storage.object.force_path_style", "storage.object.forcePathStyle", flag(), undefined),
   key(
+    "system.storage.object.payload_signing",
+    "storage.object.payloadSigning",
+    choice(["auto", "signed", "unsigned"]),
+    "auto",
+  ),
+  key(
     "system.storage.object.request_timeout",
     "storage.object.requestTimeoutMs",
     duration({ min: 100, max: 10 * MINUTE }),

@@ -1,6 +1,7 @@
 import type { ConfigIssue } from "../errors.ts";
 import { formatDuration } from "./duration.ts";
 import type { ConfigValue } from "./key-type.ts";
+import { isSecureLink } from "./s3-names.ts";
 import { formatSize } from "./size.ts";
 
 /** Looks at what keys must keep to one another. `values` holds the usable ones only: a relation with another is left out. */
@@ -20,6 +21,19 @@ export function relationIssues(values: ReadonlyMap<string, ConfigValue>, broken:
       issues.push({ path: `${object}.access_key_id`, problem: `is missing; ${name} is set` });
       break;
     }
+  }
+
+  const endpoint = values.get(`${object}.endpoint`);
+  if (
+    values.get("system.storage.kind") === "object" &&
+    values.get(`${object}.payload_signing`) === "unsigned" &&
+    typeof endpoint === "string" &&
+    !isSecureLink(endpoint)
+  ) {
+    issues.push({
+      path: `${object}.payload_signing`,
+      problem: `"unsigned" needs an https ${object}.endpoint, or one on this machine: over plain HTTP anybody on the line could change what is stored; write "auto" or "signed"`,
+    });
   }
 
   atLeast(`${object}.deadline`, `${object}.request_timeout`, formatDuration, "a deadline covers at least one request");

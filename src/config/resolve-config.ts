@@ -146,6 +146,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         fencing: text(`${object}.fencing`) as "conditional-put" | "external",
         credentials: credentials(values),
         forcePathStyle: forcePathStyle ?? endpoint !== undefined,
+        payloadSigning: text(`${object}.payload_signing`) as Config["storage"]["object"]["payloadSigning"],
         requestTimeoutMs: number(`${object}.request_timeout`),
         deadlineMs: number(`${object}.deadline`),
       },

@@ -1,4 +1,4 @@
-/** Checks of texts that name things in S3. Each gives the rest of a sentence that begins with the value, or undefined. */
+/** Checks of texts that name things in S3. A `…Problem` is the rest of a sentence that begins with the value, or undefined. */
 
 export function bucketProblem(bucket: string): string | undefined {
   if (bucket.length < 3 || bucket.length > 63) return "is not a bucket name: those have 3 to 63 characters";
@@ -22,6 +22,13 @@ export function prefixProblem(prefix: string): string | undefined {
 
 export function regionProblem(region: string): string | undefined {
   return /^[A-Za-z0-9][A-Za-z0-9-]*$/.test(region) ? undefined : 'is not a region name, as in "us-east-1" or "auto"';
+}
+
+/** Can nobody between us and the store change what is sent? TLS, or this machine. undefined: AWS itself, which is TLS. */
+export function isSecureLink(endpoint: string | undefined): boolean {
+  if (endpoint === undefined) return true;
+  const { protocol, hostname } = new URL(endpoint);
+  return protocol === "https:" || hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }
 
 export function endpointProblem(endpoint: string): string | undefined {

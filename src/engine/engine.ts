@@ -18,7 +18,7 @@ import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import type { FirstUse } from "./first-use.ts";
-import { openStore } from "./open-store.ts";
+import { checkingStore, openStore } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicName } from "./topic-name.ts";
@@ -90,13 +90,14 @@ export class Engine implements EngineApi {
       // A directory and memory are fenced by our own code; a bucket by whatever stands behind its endpoint.
       const isBucket = config.storage.kind === "object" && !readOnly;
       const external = isBucket && fencing === "external";
-      const store = settling(external ? externallyFenced(meter.store) : meter.store, {
+      const settled = settling(external ? externallyFenced(meter.store) : meter.store, {
         clock: runtime.clock,
         random: runtime.random,
         logger: runtime.logger,
         deadlineMs,
         requestTimeoutMs,
       });
+      const store = options.objectStore === undefined ? checkingStore(settled, config, traits) : settled;
       const writerId = writerIdentity(runtime.random);
       if (external) runtime.logger.warn(EXTERNAL_FENCING_WARNING);
       const probeRequests =

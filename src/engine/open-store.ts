@@ -3,11 +3,15 @@ import { createFsStore, sweepTemporaries } from "../object-store/fs-store.ts";
 import { createMemoryStore } from "../object-store/memory-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { assumedTraits, type StoreTraits } from "../object-store/probe/store-traits.ts";
+import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { s3Settings } from "./s3-settings.ts";
 
-/** The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory. */
+/**
+ * The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory.
+ * `traits` is looked at for each object: what becomes known later counts from then on.
+ */
 export async function openStore(
   config: Config,
   runtime: Runtime,
@@ -33,7 +37,9 @@ export async function openStore(
       return createS3Store(
         {
           ...s3Settings(config),
+          payloadSigning: config.storage.object.payloadSigning,
           // Read at each request: the probe fills it in after the store was made.
+          wrongChecksumRefused: () => traits.wrongChecksumRefused,
           get ifMatchEtag() {
             return traits.ifMatchEtag;
           },
@@ -42,4 +48,11 @@ export async function openStore(
       );
     }
   }
+}
+
+/** `store`, the settled one of `config`, made to read back what it writes where nothing else checks the bytes on their way. */
+export function checkingStore(store: ObjectStore, config: Config, traits: StoreTraits): ObjectStore {
+  const { kind, object } = config.storage;
+  if (kind !== "object" || object.payloadSigning !== "unsigned") return store;
+  return readingBack(store, () => traits.wrongChecksumRefused !== true);
 }

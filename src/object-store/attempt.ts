@@ -12,6 +12,24 @@ export interface Attempt {
 }
 
 /**
+ * `work`, or a rejection with the reason of `signal` as soon as it fires. For work of others that may look at the signal late, or
+ * never while it waits for something else.
+ */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason as Error);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/**
  * Starts the clock of one attempt. `end` must be called however the attempt goes: the caller's signal may live as long as the
  * process, and each listener left on it keeps a finished request in memory (so no `AbortSignal.any` either).
  */

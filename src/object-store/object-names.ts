@@ -15,6 +15,8 @@ import type { Epoch, ObjectKey, Seq, ShardId } from "../domain.ts";
 export const FORMAT_KEY = "FORMAT" as ObjectKey;
 export const CATALOG_PREFIX = "catalog/";
 
+const DATA_PREFIX = "data/";
+
 const CATALOG_NAME = /^catalog\/(\d{20})\.json$/;
 
 export function catalogKey(version: number): ObjectKey {
@@ -56,7 +58,12 @@ export function parseCheckpointKey(key: ObjectKey): Seq | undefined {
  * processes of the same epoch apart. The two hex digits in front spread a busy shard over the store's own partitions.
  */
 export function dataKey(shard: ShardId, epoch: Epoch, n: number, random: string): ObjectKey {
-  return `data/${random.slice(0, 2)}/${pad(shard, 4)}-${pad(epoch, 10)}-${pad(n, 10)}-${random}.log` as ObjectKey;
+  return `${DATA_PREFIX}${random.slice(0, 2)}/${pad(shard, 4)}-${pad(epoch, 10)}-${pad(n, 10)}-${random}.log` as ObjectKey;
+}
+
+/** Is this name, or prefix of names, one of data objects? They are the bulk of the bytes; all else is small and waited for. */
+export function isDataName(name: string): boolean {
+  return name.startsWith(DATA_PREFIX);
 }
 
 /** Records come first in a listing of it: they begin with a digit, the runs with a letter. */

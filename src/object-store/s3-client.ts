@@ -1,22 +1,25 @@
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 
-import { S3Client } from "@aws-sdk/client-s3";
+import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 
-import { hashPayloadsInSteps } from "./s3-payload-hash.ts";
+import { guardPayloads } from "./s3-payload.ts";
+
+/** Keys that stand in a configuration. */
+export interface S3Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
 
 /** How a server is reached, whatever is asked of it. */
 export interface S3ClientSettings {
   readonly region: string;
   /** Default: AWS. Given: any S3-compatible server, as in "http://127.0.0.1:7480". */
   readonly endpoint?: string;
-  /** Default: the SDK's own search (environment, profile, web identity, instance). */
-  readonly credentials?: {
-    readonly accessKeyId: string;
-    readonly secretAccessKey: string;
-    readonly sessionToken?: string;
-  };
+  /** Fixed, or asked for when they are needed. Default: the SDK's own search (environment, profile, web identity, instance). */
+  readonly credentials?: S3Credentials | Extract<S3ClientConfig["credentials"], (...args: never) => unknown>;
   readonly forcePathStyle: boolean;
   /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
   readonly requestTimeoutMs: number;
@@ -27,11 +30,18 @@ export interface S3ClientSettings {
 /** A TCP connection that takes longer is not coming; a whole `requestTimeoutMs` would be spent on a dead address. */
 const CONNECT_TIMEOUT_MS = 3_000;
 
+/** Else the handler writes to the console of whoever embeds us that requests wait for a socket; they are meant to. */
+const SILENT = {
+  trace: (): void => undefined,
+  debug: (): void => undefined,
+  info: (): void => undefined,
+  warn: (): void => undefined,
+  error: (): void => undefined,
+};
+
 /** An SDK client that makes one attempt per call, over sockets of its own. The caller destroys it. */
 export function createS3Client(settings: S3ClientSettings): S3Client {
   const agent = { keepAlive: true, maxSockets: settings.maxSockets };
-  // Old servers and many copies refuse the SDK's new checksum headers; our own CRCs are what is trusted anyway.
-  const checksums = settings.endpoint === undefined ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
   const client = new S3Client({
     region: settings.region,
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
@@ -41,8 +51,10 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     cacheMiddleware: true,
     // Else every body from 2 MiB on opens a connection of its own and ignores maxSockets.
     expectContinueHeader: false,
-    requestChecksumCalculation: checksums,
-    responseChecksumValidation: checksums,
+    // The SDK's own CRC-32 would guard what the signature already covers, and many servers refuse the header. On reads it would
+    // run CRC-32C in JavaScript over whole objects, whose batches carry a CRC of ours anyway.
+    requestChecksumCalculation: "WHEN_REQUIRED",
+    responseChecksumValidation: "WHEN_REQUIRED",
     requestHandler: new NodeHttpHandler({
       httpAgent: new HttpAgent(agent),
       httpsAgent: new HttpsAgent(agent),
@@ -51,8 +63,28 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
       requestTimeout: settings.requestTimeoutMs,
       throwOnRequestTimeout: true,
       socketTimeout: settings.requestTimeoutMs,
+      logger: SILENT,
     }),
   });
-  hashPayloadsInSteps(client);
+  guardPayloads(client);
+  refusePages(client);
   return client;
+}
+
+/**
+ * A 2xx with a page for a browser is the answer of a proxy, or of a portal that wants somebody to log in. The SDK would find in it an
+ * object, a listing without keys, or a success. Objects of ours are never stored as HTML.
+ */
+function refusePages(client: S3Client): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const { statusCode, headers } = result.response as { statusCode: number; headers: Record<string, string> };
+      if (statusCode < 300 && /^text\/html\b/i.test(headers["content-type"] ?? "")) {
+        throw Object.assign(new Error("an HTML page"), { $metadata: { httpStatusCode: statusCode } });
+      }
+      return result;
+    },
+    { step: "deserialize", priority: "low", name: "refusePages" },
+  );
 }

@@ -13,6 +13,7 @@ import { bareETag, quotedETag } from "./etag.ts";
 import { checkPartNumber, checkParts, uploadGone } from "./multipart.ts";
 import type { CallOptions, MultipartUpload, PagedOptions, UploadedPart } from "./object-store.ts";
 import type { S3Operation, S3Outcome, S3Request } from "./s3-outcome.ts";
+import { crc32cHeader } from "./s3-payload.ts";
 
 export type RequestOutcome<T> =
   | { readonly kind: "ok"; readonly value: T }
@@ -23,6 +24,8 @@ interface S3Requests {
   readonly client: S3Client;
   readonly bucket: string;
   readonly keyPrefix: string;
+  /** Parts go unsigned, with a CRC-32C. Settled when the upload starts: the store has to know then. */
+  readonly unsigned: boolean;
   readonly request: <T>(
     what: S3Request,
     signal: AbortSignal | undefined,
@@ -36,17 +39,21 @@ export async function createS3Multipart(
   key: ObjectKey,
   options: CallOptions | undefined,
 ): Promise<MultipartUpload> {
-  const { client, bucket, request } = requests;
+  const { client, bucket, request, unsigned } = requests;
   const object = { Bucket: bucket, Key: requests.keyPrefix + key };
   const about = (operation: S3Operation): S3Request => ({ operation, key, bucket });
 
   const creation = about("createMultipart");
   const created = await request(creation, options?.signal, (signal) =>
-    client.send(new CreateMultipartUploadCommand(object), { abortSignal: signal }),
+    client.send(new CreateMultipartUploadCommand(unsigned ? { ...object, ChecksumAlgorithm: "CRC32C" } : object), {
+      abortSignal: signal,
+    }),
   );
   const uploadId = created.kind === "ok" ? (created.value.UploadId ?? "") : "";
   if (uploadId === "") throw odd(creation, "the store started an upload without naming it", false);
   const upload = { ...object, UploadId: uploadId };
+  /** Of unsigned parts, by number. An upload that was started with checksums is completed with those of all its parts. */
+  const checksums = new Map<number, string>();
 
   return {
     key,
@@ -55,9 +62,16 @@ export async function createS3Multipart(
     async putPart(partNumber, body, callOptions) {
       checkPartNumber(partNumber);
       const what = about("uploadPart");
+      const checksum = unsigned ? await crc32cHeader(body) : undefined;
       const outcome = await request(what, callOptions?.signal, (signal) =>
         client.send(
-          new UploadPartCommand({ ...upload, PartNumber: partNumber, Body: body, ContentLength: body.length }),
+          new UploadPartCommand({
+            ...upload,
+            PartNumber: partNumber,
+            Body: body,
+            ContentLength: body.length,
+            ...(checksum === undefined ? {} : { ChecksumCRC32C: checksum }),
+          }),
           { abortSignal: signal },
         ),
       );
@@ -66,6 +80,7 @@ export async function createS3Multipart(
       const etag = bareETag(outcome.value.ETag);
       // `complete` names parts by their tags: with a guess it would fail, or take another part. Sent again, it may come with one.
       if (etag === "") throw odd(what, `the store gave no ETag for part ${partNumber}`, true);
+      if (checksum !== undefined) checksums.set(partNumber, checksum);
       return { partNumber, etag, sizeBytes: body.length };
     },
 
@@ -76,7 +91,11 @@ export async function createS3Multipart(
     async complete(parts, callOptions) {
       checkParts(parts);
       const what = about("completeMultipart");
-      const named = parts.map(({ partNumber, etag }) => ({ PartNumber: partNumber, ETag: quotedETag(etag) }));
+      const named = parts.map(({ partNumber, etag }) => {
+        const checksum = checksums.get(partNumber);
+        const part = { PartNumber: partNumber, ETag: quotedETag(etag) };
+        return checksum === undefined ? part : { ...part, ChecksumCRC32C: checksum };
+      });
       const outcome = await request(what, callOptions?.signal, (signal) =>
         client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: named } }), {
           abortSignal: signal,
@@ -120,6 +139,9 @@ async function listParts(
     if (outcome.kind === "no-such-upload") return undefined;
     if (outcome.kind !== "ok") throw odd(what, `the store answered a listing with "${outcome.kind}"`, false);
     const page = outcome.value;
+    if ((page.Parts ?? page.UploadId ?? page.Bucket ?? page.Key ?? page.IsTruncated) === undefined) {
+      throw odd(what, "this is no answer of an S3 server; did a proxy answer?", true);
+    }
     for (const { PartNumber, ETag, Size } of page.Parts ?? []) {
       if (PartNumber === undefined || Size === undefined || PartNumber <= (parts.at(-1)?.partNumber ?? 0)) {
         throw odd(what, "the store listed a part without number or size, or out of order", false);

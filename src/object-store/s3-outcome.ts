@@ -1,5 +1,6 @@
 import { ObjectStoreError, type Effect } from "../errors.ts";
 import type { PutCondition } from "./object-store.ts";
+import { readAnswer, type S3Answer } from "./s3-answer.ts";
 
 export type S3Operation = "get" | "head" | "put" | "list" | "delete" | UploadOperation | "createMultipart";
 
@@ -20,9 +21,13 @@ export interface S3Request {
   readonly condition?: PutCondition["kind"];
 }
 
-/** What a failed request means. "absent" is what the answer says about the key, nothing about the bucket. */
+/**
+ * What a failed request means. "absent" is what the answer says about the key, nothing about the bucket. "unexplained": a HEAD was
+ * refused, and having no body it cannot say why (a missing key, a missing bucket, a wrong clock …); a GET can.
+ */
 export type S3Outcome =
   | { readonly kind: "absent" }
+  | { readonly kind: "unexplained" }
   | { readonly kind: "no-such-upload" }
   | { readonly kind: "condition-failed" }
   | { readonly kind: "range-not-satisfiable" }
@@ -35,27 +40,32 @@ interface Verdict {
   readonly advice: string;
 }
 
+/** The store looked at the request and did not do it; it will not the next time either. */
 const REFUSED = { retryable: false, effect: "none" } as const;
+/** It did not do it, and may the next time. */
 const TRY_AGAIN = { retryable: true, effect: "none" } as const;
+/** Nobody knows whether it did it. */
 const IN_DOUBT = { retryable: true, effect: "unknown" } as const;
+/** Nobody knows, and the next time will not be different. */
+const DEAD_END = { retryable: false, effect: "unknown" } as const;
+
+const SETTING = "system.storage.object";
+const ACCESS = "the credentials do not allow this";
 
 /** By S3's error code, before the status is looked at. */
 const BY_CODE: Readonly<Record<string, Verdict>> = {
   NoSuchBucket: { ...REFUSED, advice: "the bucket does not exist: create it, or correct bucket, endpoint or region" },
-  AccessDenied: {
-    ...REFUSED,
-    advice:
-      "the credentials do not allow this; without s3:ListBucket on the bucket a missing object looks like this too, so it is needed",
-  },
+  NoSuchKey: { ...REFUSED, advice: "there is no such object" },
+  NoSuchUpload: { ...REFUSED, advice: "there is no such upload" },
   InvalidAccessKeyId: { ...REFUSED, advice: "the store does not know this access key: check the credentials" },
   SignatureDoesNotMatch: { ...REFUSED, advice: "check the secret key, the region, and proxies that change requests" },
   ExpiredToken: { ...REFUSED, advice: "the session token has expired: get new credentials" },
+  TokenRefreshRequired: { ...REFUSED, advice: "the session token has expired: get new credentials" },
   InvalidToken: { ...REFUSED, advice: "the session token is not valid: get new credentials" },
-  AuthorizationHeaderMalformed: { ...REFUSED, advice: "check the region: it is part of the signature" },
-  PermanentRedirect: { ...REFUSED, advice: "the bucket lives in another region: correct region and endpoint" },
-  NotImplemented: {
+  QuotaExceeded: { ...REFUSED, advice: "the quota of the bucket or its user is used up" },
+  InvalidObjectState: {
     ...REFUSED,
-    advice: "this store does not know this kind of request (conditional writes are needed)",
+    advice: "the object lies in an archive: restore it, and take the lifecycle rule away",
   },
   MethodNotAllowed: { ...REFUSED, advice: "this store does not allow this kind of request" },
   EntityTooLarge: { ...REFUSED, advice: "the object is larger than the store takes in one request" },
@@ -67,34 +77,40 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   RequestTimeout: { ...IN_DOUBT, advice: "the body did not arrive in time" },
   IncompleteBody: { ...TRY_AGAIN, advice: "the body did not arrive whole" },
   BadDigest: { ...TRY_AGAIN, advice: "the body was changed on its way" },
+  XAmzContentSHA256Mismatch: { ...TRY_AGAIN, advice: "the body was changed on its way" },
+  XAmzContentChecksumMismatch: { ...TRY_AGAIN, advice: "the body was changed on its way" },
   SlowDown: { ...IN_DOUBT, advice: "the store asks for fewer requests" },
 };
 
 /**
  * The one table that turns whatever the SDK throws into our words; nobody else looks at S3 codes, statuses or Node's network
- * errors. Messages hold status, code, request id and key, never the text of the answer: that may repeat signatures and tokens.
- * `cut`: our own deadline ended the request; an answer that came in spite of it counts all the same.
+ * errors. What is not in it is in doubt: never success, never "absent". Messages hold status, code, request id, key and region,
+ * never the text of the answer: that may repeat signatures and tokens. `cut`: our own deadline ended the request; an answer that
+ * came in spite of it counts all the same.
  */
 export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly timeoutMs: number }): S3Outcome {
   const answer = readAnswer(thrown);
+  const { status, code } = answer;
 
-  if (answer.status === undefined) {
-    const verdict = cut === undefined ? networkVerdict(thrown) : timeoutVerdict(cut.timeoutMs);
-    return failed(request, answer, verdict, networkCode(thrown));
+  if (status === undefined) {
+    return failed(request, answer, cut === undefined ? networkVerdict(thrown, answer) : timeoutVerdict(cut.timeoutMs));
   }
   // Ceph says NoSuchKey for an upload that was aborted. A 404 without either code is no S3 server's.
-  if (UPLOAD_OPERATIONS.has(request.operation) && (answer.code === "NoSuchUpload" || answer.code === "NoSuchKey")) {
+  if (UPLOAD_OPERATIONS.has(request.operation) && (code === "NoSuchUpload" || code === "NoSuchKey")) {
     return { kind: "no-such-upload" };
   }
-  const write = request.operation === "put";
-  if (answer.status === 412 && write) return { kind: "condition-failed" };
-  // AWS answers 404 where others say 412: the object that the ETag belongs to is gone.
-  if (answer.code === "NoSuchKey" && request.condition === "if-match") return { kind: "condition-failed" };
-  if (answer.code === "NoSuchKey" && !write) return { kind: "absent" };
-  // A HEAD has no body, so no code: the store asks again by GET whether key or bucket is missing.
-  if (answer.status === 404 && request.operation === "head") return { kind: "absent" };
-  if (answer.status === 416) return { kind: "range-not-satisfiable" };
-  return failed(request, answer, BY_CODE[answer.code] ?? statusVerdict(answer.status), answer.code);
+  if (isConditional(request)) {
+    if (status === 412) return { kind: "condition-failed" };
+    // AWS answers 404 where others say 412: the object that the ETag belongs to is gone.
+    if (code === "NoSuchKey" && request.condition === "if-match") return { kind: "condition-failed" };
+  }
+  if (code === "NoSuchKey" && request.operation !== "put") return { kind: "absent" };
+  if (code === undefined && request.operation === "head" && status >= 300 && status < 500 && status !== 429) {
+    return { kind: "unexplained" };
+  }
+  if (status === 416 && request.operation === "get") return { kind: "range-not-satisfiable" };
+  const verdict = code === undefined ? undefined : BY_CODE[code];
+  return failed(request, answer, verdict ?? statusVerdict(status, request, answer));
 }
 
 /** Does the request make an object visible? Of all others nothing is in doubt: they may be repeated, or have no effect on a key. */
@@ -104,7 +120,9 @@ export function makesObject(operation: S3Operation): boolean {
 
 /** The verdict on one key of a multi-delete, which is answered inside a 200. */
 export function deleteError(request: S3Request, code: string, failedKeys: number): ObjectStoreError {
-  const verdict = BY_CODE[code] ?? statusVerdict(/Internal|Unavailable|Timeout|Busy/.test(code) ? 503 : 400);
+  const status = /Internal|Unavailable|Timeout|Busy/.test(code) ? 503 : code === "AccessDenied" ? 403 : 400;
+  const answer = { code, region: undefined, aboutChecksum: false };
+  const verdict = BY_CODE[code] ?? statusVerdict(status, request, answer);
   const others = failedKeys > 1 ? ` and ${failedKeys - 1} more keys` : "";
   return new ObjectStoreError(`delete ${request.key}${others}: ${code}: ${verdict.advice}`, {
     operation: "delete",
@@ -113,30 +131,102 @@ export function deleteError(request: S3Request, code: string, failedKeys: number
   });
 }
 
-function statusVerdict(status: number): Verdict {
+function isConditional({ operation, condition }: S3Request): boolean {
+  return operation === "put" && condition !== undefined && condition !== "none";
+}
+
+function statusVerdict(
+  status: number,
+  request: S3Request,
+  { code, region, aboutChecksum }: Pick<S3Answer, "code" | "region" | "aboutChecksum">,
+): Verdict {
+  if ((status === 400 || status === 501) && aboutChecksum && request.operation !== "delete") {
+    return { ...REFUSED, advice: `this store takes no checksum headers: set ${SETTING}.payload_signing to "signed"` };
+  }
   if (status === 429 || status === 503) return { ...IN_DOUBT, advice: "the store is busy" };
-  if (status === 501) return BY_CODE["NotImplemented"] as Verdict;
+  if (status === 501) {
+    return { ...REFUSED, advice: "this store does not know this kind of request (conditional writes are needed)" };
+  }
   if (status >= 500) return { ...IN_DOUBT, advice: "the store failed" };
   // Two conditional requests were in flight at once; neither is decided. Not a lost race.
   if (status === 409) return { ...IN_DOUBT, advice: "another request for the same object was under way" };
   if (status === 408) return { ...IN_DOUBT, advice: "the store gave up waiting" };
-  if (status === 403) return BY_CODE["AccessDenied"] as Verdict;
-  if (status === 401) return { ...REFUSED, advice: "check the credentials" };
-  if (status === 404) return { ...REFUSED, advice: "is this an S3 endpoint? check endpoint, bucket and path style" };
-  if (status >= 300 && status < 400) return BY_CODE["PermanentRedirect"] as Verdict;
-  if (status >= 400)
-    return { ...REFUSED, advice: "the store takes the request for malformed; check region and endpoint" };
   // A 200 whose body is no answer we know: something happened, nobody knows what.
-  return { ...IN_DOUBT, advice: "the answer could not be read" };
+  if (status < 300) return { ...IN_DOUBT, advice: "the answer could not be read" };
+
+  // AWS names the region in other answers as well.
+  if (region !== undefined && (status < 400 || code === "AuthorizationHeaderMalformed")) {
+    return {
+      ...REFUSED,
+      advice: `the bucket lives in region "${region}": set ${SETTING}.region, and endpoint if it names one`,
+    };
+  }
+  // Without a code of S3 it may come from anybody on the way, before or after the store did what was asked.
+  const refused = code === undefined ? DEAD_END : REFUSED;
+  if (status < 400) {
+    return {
+      ...refused,
+      advice: `the bucket lives in another region, or a proxy answered: check ${SETTING}.region and endpoint`,
+    };
+  }
+  switch (status) {
+    case 401:
+      return { ...refused, advice: "check the credentials" };
+    case 403:
+      return { ...refused, advice: accessAdvice(request) };
+    case 404:
+      return { ...refused, advice: "is this an S3 endpoint? check endpoint, bucket and path style" };
+    case 412:
+      return { ...refused, advice: "a condition failed that was not asked for: look at the policy of the bucket" };
+    default:
+      return { ...refused, advice: "the store takes the request for malformed; check region and endpoint" };
+  }
+}
+
+/** S3 hides from those who may not list a bucket which keys it holds. So a 403 says nothing about the object, least of all "absent". */
+function accessAdvice({ operation }: S3Request): string {
+  if (operation !== "get" && operation !== "head") return ACCESS;
+  return `${ACCESS}; or the object is absent, and s3:ListBucket missing: without that permission on the bucket S3 does not say which`;
 }
 
 function timeoutVerdict(timeoutMs: number): Verdict {
   return { ...IN_DOUBT, advice: `no answer within ${timeoutMs} ms` };
 }
 
-function networkVerdict(thrown: unknown): Verdict {
-  if (nameOf(thrown) === "CredentialsProviderError") {
+/** Ends of a TLS handshake, by OpenSSL's and Node's codes: nothing was sent, and nothing changes by itself. */
+const UNTRUSTED = {
+  ...REFUSED,
+  advice:
+    "the certificate is signed by nobody this machine trusts: name the authority's file in the environment variable NODE_EXTRA_CA_CERTS",
+};
+const WRONG_TIME = {
+  ...REFUSED,
+  advice: "the certificate is not valid now: renew it, or set the clock of this machine",
+};
+const BY_TLS_CODE: Readonly<Record<string, Verdict>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
+  SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT: UNTRUSTED,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
+  CERT_UNTRUSTED: UNTRUSTED,
+  CERT_HAS_EXPIRED: WRONG_TIME,
+  CERT_NOT_YET_VALID: WRONG_TIME,
+  CERT_REVOKED: { ...REFUSED, advice: "the certificate was revoked" },
+  ERR_TLS_CERT_ALTNAME_INVALID: {
+    ...REFUSED,
+    advice: `the certificate is for another name: write that name in ${SETTING}.endpoint; a bucket with dots in its name needs ${SETTING}.force_path_style = true`,
+  },
+};
+
+function networkVerdict(thrown: unknown, { network }: S3Answer): Verdict {
+  if (network === "CredentialsProviderError") {
     return { ...REFUSED, advice: "no credentials were found: set them in the config or the environment" };
+  }
+  const tls = BY_TLS_CODE[network];
+  if (tls !== undefined) return tls;
+  if (network === "EPROTO" && thrown instanceof Error && thrown.message.includes("wrong version number")) {
+    return { ...REFUSED, advice: `the server does not speak TLS on this port: is ${SETTING}.endpoint an http:// one?` };
   }
   if (neverConnected(thrown)) {
     return { ...TRY_AGAIN, advice: "cannot connect: is the store up, and are endpoint and region right?" };
@@ -155,59 +245,15 @@ function neverConnected(thrown: unknown): boolean {
   return thrown.name === "TimeoutError" && thrown.message.includes("did not establish a connection");
 }
 
-function failed(request: S3Request, answer: Answer, verdict: Verdict, code: string): S3Outcome {
-  const status = answer.status === undefined ? "" : `HTTP ${answer.status} `;
+function failed(request: S3Request, answer: S3Answer, verdict: Verdict): S3Outcome {
+  const { status, code = "no S3 error code" } = answer;
+  const what = status === undefined ? answer.network : `HTTP ${status} ${code}`;
   const id = answer.requestId === undefined ? "" : ` (request id ${answer.requestId})`;
   const where = code === "NoSuchBucket" ? ` (bucket ${request.bucket})` : "";
   const error = new ObjectStoreError(
-    `${request.operation} ${request.key}: ${status}${code}${where}${id}: ${verdict.advice}`,
-    { operation: request.operation, key: request.key, status: answer.status, retryable: verdict.retryable },
+    `${request.operation} ${request.key}: ${what}${where}${id}: ${verdict.advice}`,
+    { operation: request.operation, key: request.key, status, retryable: verdict.retryable },
     { cause: answer.cause, effect: makesObject(request.operation) ? verdict.effect : "none" },
   );
   return { kind: "error", error };
-}
-
-interface Answer {
-  /** undefined: no answer came. */
-  readonly status: number | undefined;
-  readonly code: string;
-  readonly requestId: string | undefined;
-  readonly cause: Error;
-}
-
-function readAnswer(thrown: unknown): Answer {
-  const metadata = field(thrown, "$metadata");
-  const status = field(metadata, "httpStatusCode");
-  const requestId = field(metadata, "requestId");
-  const code = nameOf(thrown);
-  return {
-    status: typeof status === "number" ? status : undefined,
-    code,
-    requestId: typeof requestId === "string" && requestId !== "" ? requestId : undefined,
-    cause: withoutSecrets(thrown, code),
-  };
-}
-
-/** A stand-in: the SDK's own error carries the answer, and "SignatureDoesNotMatch" repeats headers with the session token. */
-function withoutSecrets(thrown: unknown, code: string): Error {
-  const network = networkCode(thrown);
-  const cause = new Error(network === code ? code : `${code}: ${network}`);
-  cause.name = "S3Error";
-  return cause;
-}
-
-function networkCode(thrown: unknown): string {
-  const code = field(thrown, "code");
-  return typeof code === "string" && /^[A-Z0-9_]+$/.test(code) ? code : nameOf(thrown);
-}
-
-/** S3's code for what went wrong, as in "NoSuchBucket", or the name of the SDK's error. */
-export function nameOf(thrown: unknown): string {
-  const name = field(thrown, "name");
-  // Taken from the answer's body: only what looks like a code, however odd the server.
-  return typeof name === "string" && /^[A-Za-z0-9._-]{1,64}$/.test(name) ? name : "UnknownError";
-}
-
-function field(of: unknown, name: string): unknown {
-  return typeof of === "object" && of !== null ? (of as Record<string, unknown>)[name] : undefined;
 }

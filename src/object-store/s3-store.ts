@@ -6,28 +6,37 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   type GetObjectCommandOutput,
+  type S3Client,
 } from "@aws-sdk/client-s3";
 
 import type { ETag, ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, ObjectStoreError, isTierlogError } from "../errors.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { startAttempt } from "./attempt.ts";
+import { startAttempt, untilAborted } from "./attempt.ts";
 import { checkRange, resolveRange } from "./byte-range.ts";
 import { bareETag, checkCondition, quotedETag } from "./etag.ts";
 import { KEY_BYTES_MAX, checkKey, compareKeys } from "./object-key.ts";
+import { isDataName } from "./object-names.ts";
 import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
 import { collectBody } from "./s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
 import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
 import { deleteError, makesObject, s3Outcome, type S3Request } from "./s3-outcome.ts";
+import { crc32cHeader, payloadPolicy, type PayloadSettings } from "./s3-payload.ts";
 
-export interface S3StoreSettings extends S3ClientSettings {
+export interface S3StoreSettings extends S3ClientSettings, PayloadSettings {
   readonly bucket: string;
   /** Put before every key, with a slash between; may be empty. Keys that the store gives out do not have it. */
   readonly prefix: string;
   /** Ceph RGW and its relatives compare If-Match with the quotes on and so never match; for those "bare". */
   readonly ifMatchEtag: "quoted" | "bare";
 }
+
+/**
+ * Sockets of all that is no data object, on top of `maxSockets`. Index files are what appends wait for: behind 64 parts of 8 MiB on a
+ * slow line, one would wait for a socket past its deadline.
+ */
+const CHAIN_SOCKETS = 32;
 
 /** S3's limit for one multi-delete. */
 const DELETE_KEYS_MAX = 1000;
@@ -36,15 +45,26 @@ const DELETE_KEYS_MAX = 1000;
  * An S3 bucket as an object store: ONE attempt per call, no retries in the SDK. A repeated conditional write loses against
  * itself and answers 412; only the settling wrapper, which reads back, may repeat.
  *
- * What one call may cost beyond one request: a ranged get past the end a HEAD for the size, a head of a missing object a GET
- * (HEAD cannot tell a missing key from a missing bucket).
+ * A 2xx without the marks of S3's answer (an ETag, the fields of a listing) is a proxy's page, or nobody knows what: a retryable
+ * error, of effect "unknown" for a put. To SDK and HTTP it looks like a put that was written, a listing without keys.
+ *
+ * A get whose body breaks off is an error, never short data, and is repeated whole by the settling wrapper; it does not go on behind
+ * what came. All of it then is one answer, of one version of the object, and nothing of what was cut is used. That costs less than
+ * it saves: the engine asks for at most one part, some MiB, at a time.
+ *
+ * What one call may cost beyond one request: a head that is refused, 404 included, a GET of one byte (HEAD says what, not why), and
+ * a second of the whole object where that byte is not there; a ranged get past the end a head, for the size.
  */
 export function createS3Store(settings: S3StoreSettings, runtime: { readonly clock: Clock }): ObjectStore {
   const { bucket, requestTimeoutMs } = settings;
   const keyPrefix = settings.prefix === "" ? "" : `${settings.prefix}/`;
   const keyBytesMax = KEY_BYTES_MAX - Buffer.byteLength(keyPrefix, "utf8");
   if (keyBytesMax < 1) throw new InvalidArgumentError("prefix", settings.prefix, "leaves no room for a key");
-  const client = createS3Client(settings);
+  const goesUnsigned = payloadPolicy(settings);
+  const bulk = createS3Client(settings);
+  // The same provider, so that temporary credentials are fetched once.
+  const chain = createS3Client({ ...settings, maxSockets: CHAIN_SOCKETS, credentials: bulk.config.credentials });
+  const clientFor = (name: string): S3Client => (isDataName(name) ? bulk : chain);
   let closed = false;
 
   /** Sends one request under one deadline; `read` still runs under it. Resolves to the outcome where that is not an error. */
@@ -57,7 +77,8 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
     const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
     try {
-      return { kind: "ok", value: await send(attempt.signal) };
+      // The SDK looks at the signal only once it holds credentials, and fetching those may hang. Nothing is sent afterwards.
+      return { kind: "ok", value: await untilAborted(send(attempt.signal), attempt.signal) };
     } catch (error) {
       // Whatever went wrong: a body that was not read to its end would keep its socket.
       const timedOut = attempt.timedOut();
@@ -76,6 +97,20 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     }
   }
 
+  /** One GET. */
+  function fetch(
+    what: S3Request,
+    key: ObjectKey,
+    range: ByteRange | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<RequestOutcome<StoredObject>> {
+    return request(what, signal, async (attemptSignal) => {
+      const input = { Bucket: bucket, Key: keyPrefix + key };
+      const command = new GetObjectCommand(range === undefined ? input : { ...input, Range: rangeHeader(range) });
+      return readObject(what, range, await clientFor(key).send(command, { abortSignal: attemptSignal }), attemptSignal);
+    });
+  }
+
   async function get(
     key: ObjectKey,
     range: ByteRange | undefined,
@@ -84,26 +119,34 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     const what: S3Request = { operation: "get", key, bucket };
     // HTTP has no way to ask for nothing.
     if (range !== undefined && isEmpty(range)) return nothingOf(await head(key, signal));
-    const outcome = await request(what, signal, async (attemptSignal) => {
-      const input = { Bucket: bucket, Key: keyPrefix + key };
-      const command = new GetObjectCommand(range === undefined ? input : { ...input, Range: rangeHeader(range) });
-      return readObject(what, range, await client.send(command, { abortSignal: attemptSignal }), attemptSignal);
-    });
+    const outcome = await fetch(what, key, range, signal);
     if (outcome.kind === "ok") return outcome.value;
     if (outcome.kind === "absent") return undefined;
-    return pastTheEnd(what, range, await head(key, signal));
+    if (outcome.kind === "range-not-satisfiable" && range !== undefined) {
+      return pastTheEnd(what, range, await head(key, signal));
+    }
+    throw unreadable(what, `the store answered a get with "${outcome.kind}"`);
   }
 
   async function head(key: ObjectKey, signal: AbortSignal | undefined): Promise<ObjectInfo | undefined> {
     const what: S3Request = { operation: "head", key, bucket };
     const outcome = await request(what, signal, (attemptSignal) =>
-      client.send(new HeadObjectCommand({ Bucket: bucket, Key: keyPrefix + key }), { abortSignal: attemptSignal }),
+      clientFor(key).send(new HeadObjectCommand({ Bucket: bucket, Key: keyPrefix + key }), {
+        abortSignal: attemptSignal,
+      }),
     );
     if (outcome.kind === "ok") {
-      return { key, sizeBytes: sizeOf(what, outcome.value.ContentLength), etag: bareETag(outcome.value.ETag) };
+      const { ETag, LastModified, ContentLength } = outcome.value;
+      checkMarks(what, ETag ?? LastModified);
+      return { key, sizeBytes: sizeOf(what, ContentLength), etag: bareETag(ETag) };
     }
-    const object = await get(key, { start: 0, end: 1 }, signal);
-    return object && { key, sizeBytes: object.sizeBytes, etag: object.etag };
+    const asked: S3Request = { operation: "get", key, bucket };
+    let got = await fetch(asked, key, { start: 0, end: 1 }, signal);
+    // Empty, though HEAD said that it is not there. Some servers cannot make up their minds; not with `get`, which asks us.
+    if (got.kind === "range-not-satisfiable") got = await fetch(asked, key, undefined, signal);
+    if (got.kind === "ok") return { key, sizeBytes: got.value.sizeBytes, etag: got.value.etag };
+    if (got.kind === "absent") return undefined;
+    throw unreadable(asked, `the store answered a get with "${got.kind}"`);
   }
 
   async function* list(prefix: string, options?: ListOptions): AsyncGenerator<ObjectInfo> {
@@ -119,10 +162,12 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       };
       const outcome = await request(what, options?.signal, (attemptSignal) => {
         options?.onRequest?.();
-        return client.send(new ListObjectsV2Command(input), { abortSignal: attemptSignal });
+        return clientFor(prefix).send(new ListObjectsV2Command(input), { abortSignal: attemptSignal });
       });
       if (outcome.kind !== "ok") throw unreadable(what, `the store answered a listing with "${outcome.kind}"`);
       const page = outcome.value;
+      const { Name, Prefix, MaxKeys, KeyCount, IsTruncated } = page;
+      checkMarks(what, page.Contents ?? Name ?? Prefix ?? MaxKeys ?? KeyCount ?? IsTruncated);
       for (const { Key, Size, ETag } of page.Contents ?? []) {
         const key = Key?.startsWith(keyPrefix + prefix) === true ? Key.slice(keyPrefix.length) : undefined;
         if (key === undefined) throw unreadable(what, "the store listed a key outside the prefix");
@@ -144,25 +189,33 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   async function deleteSome(keys: readonly ObjectKey[], signal: AbortSignal | undefined): Promise<void> {
     const first = keys[0] ?? "";
     const what: S3Request = { operation: "delete", key: first, bucket };
+    const client = keys.every(isDataName) ? bulk : chain;
     const outcome = await request(what, signal, async (attemptSignal) => {
       if (keys.length === 1) {
         await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: keyPrefix + first }), {
           abortSignal: attemptSignal,
         });
-        return [];
+        return { failures: [], named: 1 };
       }
       const command = new DeleteObjectsCommand({
         Bucket: bucket,
         // S3 demands a checksum here. CRC32C is the one that the strictest servers name in their documents.
         ChecksumAlgorithm: "CRC32C",
-        Delete: { Quiet: true, Objects: keys.map((key) => ({ Key: keyPrefix + key })) },
+        // Not quiet: an empty answer would mean success, and be what anybody else answers too.
+        Delete: { Objects: keys.map((key) => ({ Key: keyPrefix + key })) },
       });
-      return (await client.send(command, { abortSignal: attemptSignal })).Errors ?? [];
+      const { Deleted = [], Errors = [] } = await client.send(command, { abortSignal: attemptSignal });
+      return { failures: Errors, named: Deleted.length + Errors.length };
     });
-    if (outcome.kind !== "ok") return;
-    const failures = outcome.value.filter(({ Code }) => Code !== "NoSuchKey");
+    if (outcome.kind === "absent") return;
+    if (outcome.kind !== "ok") throw unreadable(what, `the store answered a delete with "${outcome.kind}"`);
+    const failures = outcome.value.failures.filter(({ Code }) => Code !== "NoSuchKey");
     const failure = failures[0];
-    if (failure === undefined) return;
+    if (failure === undefined) {
+      const silent = new Set(keys).size - outcome.value.named;
+      if (silent > 0) throw unreadable(what, `the store does not say what became of ${silent} keys`, true);
+      return;
+    }
     const key = (failure.Key ?? "").slice(keyPrefix.length);
     throw deleteError({ ...what, key }, failure.Code ?? "UnknownError", failures.length);
   }
@@ -183,26 +236,32 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       checkKey(key, keyBytesMax);
       checkCondition(options.condition);
       const what: S3Request = { operation: "put", key, bucket, condition: options.condition.kind };
-      const outcome = await request(what, options.signal, (attemptSignal) =>
-        client.send(
+      const unsigned = goesUnsigned();
+      const outcome = await request(what, options.signal, async (attemptSignal) =>
+        clientFor(key).send(
           new PutObjectCommand({
             Bucket: bucket,
             Key: keyPrefix + key,
             Body: body,
             ContentLength: body.length,
+            ...(unsigned ? { ChecksumCRC32C: await crc32cHeader(body) } : {}),
             ...conditionHeader(options.condition, settings.ifMatchEtag),
           }),
           { abortSignal: attemptSignal },
         ),
       );
-      if (outcome.kind === "ok") return { kind: "written", etag: bareETag(outcome.value.ETag) };
+      if (outcome.kind === "ok") {
+        checkMarks(what, outcome.value.ETag);
+        return { kind: "written", etag: bareETag(outcome.value.ETag) };
+      }
       if (outcome.kind === "condition-failed") return { kind: "condition-failed" };
       throw unreadable(what, `the store answered a put with "${outcome.kind}"`);
     },
 
     async createMultipart(key, options) {
       checkKey(key, keyBytesMax);
-      return createS3Multipart({ client, bucket, keyPrefix, request }, key, options);
+      const unsigned = goesUnsigned();
+      return createS3Multipart({ client: clientFor(key), bucket, keyPrefix, request, unsigned }, key, options);
     },
 
     list,
@@ -218,7 +277,8 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
 
     async close() {
       closed = true;
-      client.destroy();
+      bulk.destroy();
+      chain.destroy();
     },
   };
 }
@@ -229,8 +289,11 @@ async function readObject(
   answer: GetObjectCommandOutput,
   signal: AbortSignal,
 ): Promise<StoredObject> {
+  checkMarks(what, answer.ETag ?? answer.LastModified);
   const etag = bareETag(answer.ETag);
   const part = answer.ContentRange === undefined ? undefined : parseContentRange(what, answer.ContentRange);
+  if (range === undefined && part !== undefined)
+    throw unreadable(what, "the store answered a part of the object to a get of all");
   if (range !== undefined && part !== undefined) {
     const wanted = resolveRange(range, part.sizeBytes);
     // A server that answers other bytes than it was asked for (seen with suffix ranges) must not be believed.
@@ -298,11 +361,16 @@ function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
-/** The store answers in a way that no S3 server should; asking again will not help. */
-function unreadable(what: S3Request, problem: string): ObjectStoreError {
+/** Throws unless the answer has what only an answer of S3 has. */
+function checkMarks(what: S3Request, mark: unknown): void {
+  if (mark === undefined) throw unreadable(what, "this is no answer of an S3 server; did a proxy answer?", true);
+}
+
+/** The store answers in a way that no S3 server should; without `retryable`, asking again will not help. */
+function unreadable(what: S3Request, problem: string, retryable = false): ObjectStoreError {
   return new ObjectStoreError(
     `${what.operation} ${what.key}: ${problem}`,
-    { operation: what.operation, key: what.key, retryable: false },
+    { operation: what.operation, key: what.key, retryable },
     { effect: makesObject(what.operation) ? "unknown" : "none" },
   );
 }

@@ -71,6 +71,11 @@ describe("one problem each", () => {
     [object("request_timeout = 2026-01-01"), 'a date is not a time like "250ms"'],
     ['[system.storage]\nkind = "s3"', '"s3" is not one of the choices: "memory" or "fs" or "object"'],
     ['[system.storage]\nkind = "object"', 'is missing; kind = "object" needs it'],
+    [object('payload_signing = "none"'), '"none" is not one of the choices: "auto" or "signed" or "unsigned"'],
+    [
+      `${bucket}endpoint = "http://10.1.2.3:9000"\npayload_signing = "unsigned"`,
+      `${OBJECT}.payload_signing: "unsigned" needs an https ${OBJECT}.endpoint, or one on this machine`,
+    ],
     ["[system]\nshards = 0", "0 is below the minimum of 1"],
     ["[system]\nshards = 10001", "10001 is above the maximum of 10000"],
     ["[system]\nshards = 1.5", "1.5 is not a whole number, 1 … 10000"],
@@ -94,6 +99,15 @@ describe("one problem each", () => {
     expect(found).toHaveLength(1);
     expect(found[0]).toContain(problem);
   });
+
+  test.each([undefined, "https://s3.example.com", "http://127.0.0.1:9000", "http://localhost:9000"])(
+    "an unsigned payload is taken to %s",
+    async (endpoint) => {
+      const line = endpoint === undefined ? "" : `endpoint = "${endpoint}"\n`;
+      const { config } = await load(`${bucket}${line}payload_signing = "unsigned"`);
+      expect(config.storage.object.payloadSigning).toBe("unsigned");
+    },
+  );
 
   test("text that is not TOML: file, line and column, but not the text", async () => {
     const error = await refused('[system]\nsecret_access_key = "CANARY');

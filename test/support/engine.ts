@@ -38,6 +38,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         fencing: "conditional-put",
         credentials: undefined,
         forcePathStyle: true,
+        payloadSigning: "auto",
         requestTimeoutMs: 15_000,
         deadlineMs: 60_000,
         ...overrides.storage?.object,

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 
 import { describe, inject } from "vitest";
 
+import type { S3Credentials } from "../../src/object-store/s3-client.ts";
 import type { S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import type { S3Connection } from "./s3-connection.ts";
 
@@ -12,7 +13,7 @@ export const describeS3 = connection() === null ? describe.skip : describe;
 export const describeCeph = connection()?.ownGateway === true ? describe : describe.skip;
 
 /** Settings for the server under test. Each test takes a prefix of its own: `freshPrefix()`. */
-export function s3Settings(prefix: string): S3StoreSettings {
+export function s3Settings(prefix: string): S3StoreSettings & { readonly credentials: S3Credentials } {
   const server = connection();
   if (server === null) throw new Error("no S3 server: put this test into describeS3");
   return {

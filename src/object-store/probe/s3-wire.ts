@@ -8,7 +8,8 @@ import type { Clock } from "../../runtime/clock.ts";
 import { startAttempt } from "../attempt.ts";
 import { collectBody } from "../s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "../s3-client.ts";
-import { nameOf, s3Outcome, type S3Operation } from "../s3-outcome.ts";
+import { nameOf } from "../s3-answer.ts";
+import { s3Outcome, type S3Operation } from "../s3-outcome.ts";
 import { answerOf, settleAll, type CreateAnswer, type RaceCreate } from "./race-create.ts";
 
 export interface S3WireSettings extends S3ClientSettings {

@@ -6,12 +6,14 @@ const SOCKETS_MAX = 64;
 
 /** What the config says about the bucket, as the object-store room takes it. */
 export function s3Settings(config: Config): S3ClientSettings & { readonly bucket: string; readonly prefix: string } {
-  const { bucket, region, endpoint, prefix, credentials, forcePathStyle, requestTimeoutMs } = config.storage.object;
+  const { bucket, region, endpoint, prefix, credentials, forcePathStyle, createIfAbsent, requestTimeoutMs } =
+    config.storage.object;
   return {
     bucket,
     region,
     prefix,
     forcePathStyle,
+    createIfAbsent,
     requestTimeoutMs,
     maxSockets: SOCKETS_MAX,
     ...(endpoint === undefined ? {} : { endpoint }),

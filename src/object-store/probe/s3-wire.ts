@@ -6,10 +6,10 @@ import type { ObjectKey } from "../../domain.ts";
 import { AbortedError, ObjectStoreError, isTierlogError } from "../../errors.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { startAttempt } from "../attempt.ts";
+import { nameOf } from "../s3-answer.ts";
 import { collectBody } from "../s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "../s3-client.ts";
-import { nameOf } from "../s3-answer.ts";
-import { s3Outcome, type S3Operation } from "../s3-outcome.ts";
+import { OSS_EXISTS, s3Outcome, type S3Operation } from "../s3-outcome.ts";
 import { answerOf, settleAll, type CreateAnswer, type RaceCreate } from "./race-create.ts";
 
 export interface S3WireSettings extends S3ClientSettings {
@@ -165,7 +165,7 @@ export class S3Wire {
         const input = { ...this.object(key), Body: body, ContentLength: body.length, IfNoneMatch: "*" };
         const answer = await this.send("put", key, new PutObjectCommand(input), { barrier });
         if (answer.error === undefined) return { kind: "written" };
-        return answer.status === 412 ? { kind: "refused" } : answerOf(answer.error);
+        return answer.status === 412 || answer.code === OSS_EXISTS ? { kind: "refused" } : answerOf(answer.error);
       }),
     );
   };

@@ -20,7 +20,7 @@ export function spellCreateIfAbsent(client: S3Client, header: CreateIfAbsentHead
     { step: "build", name: "spellCreateIfAbsent" },
   );
   if (header !== "x-goog-if-generation-match") return;
-  client.middlewareStack.addRelativeTo(
+  client.middlewareStack.add(
     (next) => async (args) => {
       const { request } = args;
       if (isPut(request) && request.headers[header] !== undefined) {
@@ -29,7 +29,8 @@ export function spellCreateIfAbsent(client: S3Client, header: CreateIfAbsentHead
       }
       return next(args);
     },
-    { relation: "after", toMiddleware: "httpSigningMiddleware", name: "signForGoogle" },
+    // Behind the signature of the SDK, which it replaces.
+    { step: "deserialize", name: "signForGoogle" },
   );
 }
 

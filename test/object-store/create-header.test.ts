@@ -108,7 +108,7 @@ function signatureOf(method: string, url: string, headers: Readonly<Record<strin
   const signingKey = steps.reduce<string | Buffer>(hmac, `GOOG4${credentials.secretAccessKey}`);
   const hash = createHash("sha256").update(canonical).digest("hex");
   const text = `GOOG4-HMAC-SHA256\n${String(headers["x-goog-date"])}\n${steps.join("/")}\n${hash}`;
-  return hmac(signingKey as Buffer, text).toString("hex");
+  return hmac(signingKey, text).toString("hex");
 }
 
 describe("signed Google's way", () => {

@@ -6,7 +6,13 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import { findProbeRecord, writeProbeRecord, type ProbedServer } from "../object-store/probe/probe-record.ts";
 import { raceOver } from "../object-store/probe/race-create.ts";
 import { S3Wire } from "../object-store/probe/s3-wire.ts";
-import { failedFacts, probeStore, removeProbeKeys, type ProbeFacts } from "../object-store/probe/store-probe.ts";
+import {
+  failedFacts,
+  probeStore,
+  removeProbeKeys,
+  verdictOf,
+  type ProbeFacts,
+} from "../object-store/probe/store-probe.ts";
 import type { StoreTraits } from "../object-store/probe/store-traits.ts";
 import { settling } from "../object-store/settling.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -46,7 +52,7 @@ export async function proveStore(options: FirstUse): Promise<number> {
     await writeProbeRecord(store, { server, facts, timeMs: runtime.clock.now(), random, writerId: options.writerId });
   }
   const failed = failedFacts(facts);
-  if (failed.length > 0) throw new UnsupportedProviderError(placeOf(config), failed, facts.readAfterWrite);
+  if (failed.length > 0) throw new UnsupportedProviderError(placeOf(config), failed, verdictOf(facts) !== "unusable");
   learn(traits, facts);
   runtime.logger.info("probed the object store: it can be fenced", { ...facts, requests });
   return requests;

@@ -1,6 +1,7 @@
 import { ListMultipartUploadsCommand, type ListMultipartUploadsOutput } from "@aws-sdk/client-s3";
 
 import type { ObjectKey } from "../../domain.ts";
+import { sleep } from "../../runtime/clock.ts";
 import { Semaphore } from "../../runtime/mutex.ts";
 import type { ObjectStore } from "../object-store.ts";
 import type { S3Wire } from "../probe/s3-wire.ts";
@@ -17,6 +18,9 @@ export interface CleanUp {
   readonly prefix: string;
   readonly traces: Traces;
 }
+
+const LIST_AGAIN = 5;
+const LIST_AGAIN_MS = 500;
 
 /** Removes what a run wrote. Never rejects: it tells what it could not remove. */
 export async function cleanUp(options: CleanUp): Promise<Finding> {
@@ -46,7 +50,12 @@ async function deleteObjects({ store, lab, prefix, traces }: CleanUp): Promise<s
   if (problem !== undefined) problem = await deleteSingly(store, [...keys], lab.concurrency);
   if (!listed) return problem;
   try {
-    const left = await keysOf(store, prefix);
+    let left = await keysOf(store, prefix);
+    // A store whose listings lag behind must not be told to have kept what is gone.
+    for (let again = 0; left.length > 0 && problem === undefined && again < LIST_AGAIN; again++) {
+      await sleep(lab.clock, LIST_AGAIN_MS);
+      left = await keysOf(store, prefix);
+    }
     return left.length === 0 ? undefined : `${left.length} objects (${problem ?? "no error"})`;
   } catch (error) {
     return problem ?? messageOf(error);

@@ -21,12 +21,15 @@ export const CREATE_CHECKS: readonly CheckSpec[] = [
       const first = random.bytes(SMALL_BYTES);
       await store.put(name, first, { condition: { kind: "none" } });
       const [answer] = await race(name, [random.bytes(SMALL_BYTES)]);
-      const unchanged = sameBytes((await store.get(name))?.body, first);
+      const after = (await store.get(name))?.body;
       if (answer?.kind === "unsupported")
         return bad(`PUT with If-None-Match is not known here: ${statusOf(answer.error)}`);
       if (answer?.kind === "unclear") return bad(`no clear answer: ${answer.error.message}`);
       if (answer?.kind === "written") return bad("the PUT was answered as a success: If-None-Match is ignored");
-      return unchanged ? ok("refused, and nothing changed") : bad("refused, and overwritten all the same");
+      if (after === undefined) return bad("refused, but the object cannot be read");
+      return sameBytes(after, first)
+        ? ok("refused, and nothing changed")
+        : bad("refused, and overwritten all the same");
     },
   },
   {

@@ -61,7 +61,7 @@ export interface Examination {
 
 const CONCURRENCY = 32;
 /** Of one call with its retries: a check that takes longer has found its answer. */
-const CALL_DEADLINE_MS = 20_000;
+const CALL_DEADLINE_MS = 10_000;
 const CLEAN_UP_MS = 30_000;
 
 /**

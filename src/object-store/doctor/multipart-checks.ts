@@ -26,8 +26,8 @@ export const MULTIPART_CHECKS: readonly CheckSpec[] = [
       const seam = await other.get(name, { range });
       const end = await other.get(name, { range: { start: 2 * part.length } });
       const expected = Buffer.concat([part.subarray(-100), part.subarray(0, 100)]);
-      if (seam?.sizeBytes !== sizeBytes)
-        return bad(`the object has ${String(seam?.sizeBytes)} bytes, not ${sizeBytes}`);
+      if (seam === undefined) return bad("the object could not be found right after it was complete");
+      if (seam.sizeBytes !== sizeBytes) return bad(`the object has ${seam.sizeBytes} bytes, not ${sizeBytes}`);
       if (!sameBytes(seam.body, expected) || !sameBytes(end?.body, last))
         return bad("the parts were not put together right");
       return ok("two parts of 5 MiB and a small one, invisible before, whole afterwards");

@@ -17,7 +17,8 @@ export const OBJECT_CHECKS: readonly CheckSpec[] = [
         await store.put(name, body, { condition: { kind: "none" } });
         const found = await store.get(name);
         const info = await store.head(name);
-        if (!sameBytes(found?.body, body)) return bad(`${size} bytes were put, other bytes came back`);
+        if (found === undefined) return bad(`${size} bytes were put, and could not be found right afterwards`);
+        if (!sameBytes(found.body, body)) return bad(`${size} bytes were put, other bytes came back`);
         if (info?.sizeBytes !== size) return bad(`HEAD of an object of ${size} bytes says ${String(info?.sizeBytes)}`);
         if (denied.has("s3:DeleteObject")) continue;
         await store.delete([name]);
@@ -71,8 +72,9 @@ export const OBJECT_CHECKS: readonly CheckSpec[] = [
       ];
       for (const { what, range, expected } of cases) {
         const found = await store.get(name, range === undefined ? {} : { range });
-        if (!sameBytes(found?.body, expected)) return bad(`range "${what}" came back with other bytes`);
-        if (found?.sizeBytes !== body.length) return bad(`range "${what}" came with a wrong size of the object`);
+        if (found === undefined) return bad("an object that was just put could not be found");
+        if (!sameBytes(found.body, expected)) return bad(`range "${what}" came back with other bytes`);
+        if (found.sizeBytes !== body.length) return bad(`range "${what}" came with a wrong size of the object`);
       }
       return ok(cases.map(({ what }) => what).join(", "));
     },

@@ -94,13 +94,21 @@ export function parseProbeRecord(body: Uint8Array): ProbeRecord | undefined {
 }
 
 function checkFacts(facts: Record<string, unknown>): ProbeFacts | undefined {
-  const { createIfAbsent, existingRefused, readAfterWrite, wrongChecksumRefused, ifMatchEtag } = facts;
+  const { createIfAbsent, existingRefused, readAfterWrite, listsInOrder, wrongChecksumRefused, ifMatchEtag } = facts;
   const create = CREATE.find((name) => name === createIfAbsent);
   const spelling = SPELLING.find((name) => name === ifMatchEtag);
   if (create === undefined || spelling === undefined) return undefined;
   if (typeof existingRefused !== "boolean" || typeof readAfterWrite !== "boolean") return undefined;
+  if (typeof listsInOrder !== "boolean") return undefined;
   if (wrongChecksumRefused !== null && typeof wrongChecksumRefused !== "boolean") return undefined;
-  return { createIfAbsent: create, existingRefused, readAfterWrite, wrongChecksumRefused, ifMatchEtag: spelling };
+  return {
+    createIfAbsent: create,
+    existingRefused,
+    readAfterWrite,
+    listsInOrder,
+    wrongChecksumRefused,
+    ifMatchEtag: spelling,
+  };
 }
 
 const CREATE = ["atomic", "ignored", "racy", "refused"] as const satisfies readonly ProbeFacts["createIfAbsent"][];

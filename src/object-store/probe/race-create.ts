@@ -80,9 +80,11 @@ export interface CreateRaceReport {
   /** For people, one line. */
   readonly detail: string;
   readonly error: TierlogError | undefined;
+  /** Rounds whose only winner could not be read right afterwards: the answers count, the store is stale. */
+  readonly unread: number;
 }
 
-type RoundKind = "one" | "several" | "all" | "other-bytes" | "nobody" | "unclear";
+type RoundKind = "one" | "unread" | "several" | "all" | "other-bytes" | "nobody" | "unclear";
 
 /** At least so much of the rounds must have a winner before "atomic" is said. */
 const CLEAR_ROUNDS_SHARE = 0.5;
@@ -102,7 +104,7 @@ export async function runCreateRace(options: CreateRace): Promise<CreateRaceRepo
     const answers = await options.race(key, bodies);
     const unsupported = answers.find((answer) => answer.kind === "unsupported");
     if (unsupported !== undefined) {
-      return { finding: "refused", detail: refusal(unsupported.error), error: unsupported.error };
+      return { finding: "refused", detail: refusal(unsupported.error), error: unsupported.error, unread: 0 };
     }
     for (const answer of answers) {
       if (answer.kind !== "unclear") continue;
@@ -121,6 +123,7 @@ export async function runCreateRace(options: CreateRace): Promise<CreateRaceRepo
     finding,
     detail: detail + aside,
     error,
+    unread: count("unread"),
   });
 
   if (count("all") > 0) {
@@ -135,11 +138,13 @@ export async function runCreateRace(options: CreateRace): Promise<CreateRaceRepo
     ].filter((part) => part !== "");
     return report("racy", `${parts.join(", ")} ${of}`);
   }
-  if (count("one") < rounds * CLEAR_ROUNDS_SHARE) {
-    return report("unclear", `only ${count("one")} ${of} had a winner; the others had no clear answer`);
+  const good = count("one") + count("unread");
+  if (good < rounds * CLEAR_ROUNDS_SHARE) {
+    return report("unclear", `only ${good} ${of} had a winner; the others had no clear answer`);
   }
+  const unread = count("unread") === 0 ? "" : `, in ${count("unread")} of them it could not be read back`;
   const without = count("unclear") === 0 ? "" : `, ${count("unclear")} more without a clear answer`;
-  return report("atomic", `exactly one winner, and its bytes stored, in ${count("one")} ${of}${without}`);
+  return report("atomic", `exactly one winner, and its bytes stored, in ${good} ${of}${unread}${without}`);
 }
 
 /** One round. An answer that says nothing is settled by what is stored. */
@@ -152,6 +157,7 @@ function judge(
   if (winners > 1) return winners === answers.length ? "all" : "several";
   const owner = stored === undefined ? -1 : bodies.findIndex((body) => Buffer.compare(body, stored) === 0);
   const ofOwner = answers[owner]?.kind;
+  if (winners === 1 && stored === undefined) return "unread";
   if (winners === 1) return ofOwner === "written" ? "one" : "other-bytes";
   if (ofOwner === "unclear") return "one";
   if (stored !== undefined) return "other-bytes";

@@ -1,5 +1,5 @@
 import type { ObjectKey } from "../../domain.ts";
-import type { TierlogError } from "../../errors.ts";
+import { isTierlogError, type ObjectStoreError, type TierlogError } from "../../errors.ts";
 import type { Random } from "../../runtime/random.ts";
 import type { ObjectStore } from "../object-store.ts";
 import { findIfMatchSpelling, type IfMatchSpelling } from "./if-match.ts";
@@ -14,6 +14,8 @@ export interface ProbeFacts {
   readonly existingRefused: boolean;
   /** Every object was there, whole, for a read that began after its PUT was answered. */
   readonly readAfterWrite: boolean;
+  /** A listing gives the keys in ascending order of their bytes. */
+  readonly listsInOrder: boolean;
   /** null: no clear answer, or nobody asked. */
   readonly wrongChecksumRefused: boolean | null;
   readonly ifMatchEtag: IfMatchSpelling | null;
@@ -23,7 +25,7 @@ export interface ProbeFacts {
 export type StoreVerdict = "fenced" | "single-writer only" | "unusable";
 
 export function verdictOf(facts: ProbeFacts): StoreVerdict {
-  if (!facts.readAfterWrite) return "unusable";
+  if (!facts.readAfterWrite || !facts.listsInOrder) return "unusable";
   return facts.createIfAbsent === "atomic" && facts.existingRefused ? "fenced" : "single-writer only";
 }
 
@@ -45,6 +47,7 @@ export function failedFacts(facts: ProbeFacts): readonly string[] {
       break;
   }
   if (!facts.readAfterWrite) failed.push("a read right after a PUT did not find what was written");
+  if (!facts.listsInOrder) failed.push("it does not list keys in the order of their bytes");
   return failed;
 }
 
@@ -78,7 +81,6 @@ const LARGE_BYTES = 32 * 1024;
 export async function probeStore(options: StoreProbeOptions): Promise<StoreProbeOutcome> {
   const { store, race, wire, random } = options;
   const key = (name: string): ObjectKey => `${options.prefix}${name}` as ObjectKey;
-  let missed = 0;
   const read = async (of: ObjectKey): Promise<Uint8Array | undefined> => (await store.get(of))?.body;
 
   const report = await runCreateRace({
@@ -92,6 +94,7 @@ export async function probeStore(options: StoreProbeOptions): Promise<StoreProbe
   });
   if (report.finding === "unclear") return { kind: "unclear", error: report.error, detail: report.detail };
 
+  let missed = report.unread;
   // A PUT that no store can refuse, on a key that was just missing: a cache that keeps "missing" shows.
   for (let round = 0; round < PLAIN_ROUNDS; round++) {
     const of = key(`plain-${round}`);
@@ -102,14 +105,38 @@ export async function probeStore(options: StoreProbeOptions): Promise<StoreProbe
     if (found === undefined || Buffer.compare(found, body) !== 0) missed += 1;
   }
 
+  const listing = await listBack(store, options.prefix);
+  const plain = Array.from({ length: PLAIN_ROUNDS }, (_, round) => `plain-${round}`);
+  if (listing.ordered && !plain.every((name) => listing.names.has(name))) missed += 1;
+
+  const refused = report.finding === "refused";
+  const existingRefused = !refused && (await refusesExisting(race, read, key("plain-0"), random));
   const facts: ProbeFacts = {
-    createIfAbsent: report.finding,
-    existingRefused: report.finding !== "refused" && (await refusesExisting(race, read, key("race-0"), random)),
+    // Alone it is minded, so that all won only because all looked before anybody wrote.
+    createIfAbsent: report.finding === "ignored" && existingRefused ? "racy" : report.finding,
+    existingRefused,
     readAfterWrite: missed === 0,
+    listsInOrder: listing.ordered,
     wrongChecksumRefused: wire === undefined ? null : await refusesWrongChecksum(wire, key("checksum")),
     ifMatchEtag: wire === undefined ? null : ((await findIfMatchSpelling(wire, key("if-match"))) ?? null),
   };
   return { kind: "facts", facts };
+}
+
+async function listBack(
+  store: ObjectStore,
+  prefix: string,
+): Promise<{ readonly ordered: boolean; readonly names: ReadonlySet<string> }> {
+  const names = new Set<string>();
+  try {
+    for await (const { key } of store.list(prefix)) names.add(key.slice(prefix.length));
+    return { ordered: true, names };
+  } catch (error) {
+    // What is neither an outage nor a refusal is a listing that the store itself found to be out of order.
+    const { retryable, status } = error as Partial<ObjectStoreError>;
+    if (!isTierlogError(error) || retryable !== false || status !== undefined) throw error;
+    return { ordered: false, names };
+  }
 }
 
 /** Alone, so that no race excuses the answer. */
@@ -125,8 +152,9 @@ async function refusesExisting(
     [answer] = await race(key, [random.bytes(SMALL_BYTES)]);
   }
   const after = await read(key);
-  const unchanged = before !== undefined && after !== undefined && Buffer.compare(before, after) === 0;
-  return answer?.kind === "refused" && unchanged;
+  // What cannot be read was not seen to change: that reads are stale is found elsewhere.
+  const changed = before !== undefined && after !== undefined && Buffer.compare(before, after) !== 0;
+  return answer?.kind === "refused" && !changed;
 }
 
 async function refusesWrongChecksum(wire: S3Wire, key: ObjectKey): Promise<boolean | null> {

@@ -1,0 +1,206 @@
+import { afterEach, describe, expect, test } from "vitest";
+
+import type { Config } from "../../src/config/config.ts";
+import { Engine, type OpenOptions } from "../../src/engine/engine.ts";
+import { openStore } from "../../src/engine/open-store.ts";
+import { createMemoryStore } from "../../src/object-store/memory-store.ts";
+import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import type { Logger } from "../../src/runtime/logger.ts";
+import { systemRuntime } from "../../src/runtime/runtime.ts";
+import type { S3BackendOptions } from "../../src/testing/s3/backend.ts";
+import * as bad from "../support/bad-stores.ts";
+import { EndpointPlace } from "../support/endpoint.ts";
+import { readAll, testConfig, values } from "../support/engine.ts";
+
+const RECORD = /^probe\/\d{8}T\d{9}Z-[0-9a-f]{16}\.json$/;
+
+const ended: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const end of ended.splice(0).reverse()) await end();
+});
+
+async function place(options: S3BackendOptions = {}): Promise<EndpointPlace> {
+  const started = await EndpointPlace.start(options);
+  ended.push(() => started.close());
+  return started;
+}
+
+async function open(config: Config, options: OpenOptions = {}): Promise<Engine> {
+  const engine = await Engine.open(config, options);
+  ended.push(() => engine.close());
+  return engine;
+}
+
+async function appendOne(engine: Engine): Promise<string[]> {
+  await engine.createTopic("t", { partitions: 1 });
+  const partition = (await engine.topic("t")).partition(0);
+  await partition.append(values("a"));
+  return readAll(partition);
+}
+
+class Log implements Logger {
+  readonly warnings: string[] = [];
+  info(): void {}
+  warn(message: string): void {
+    this.warnings.push(message);
+  }
+}
+
+describe("the first engine that opens a bucket for writing", () => {
+  test("probes it, stores the result, removes the rest, and counts what that cost on its own", async () => {
+    const s3 = await place();
+    const engine = await open(s3.config());
+    const { probeRequests, store } = engine.metrics();
+    expect(probeRequests).toBeGreaterThan(60);
+    expect(probeRequests).toBeLessThan(100);
+    // Looking for a result, storing it, FORMAT, the catalog.
+    expect([store.put.requests, store.list.requests, store.delete.requests]).toEqual([2, 2, 0]);
+    expect(await s3.keys()).toEqual(["FORMAT", expect.stringMatching(RECORD)]);
+    expect(await appendOne(engine)).toEqual(["a"]);
+  });
+
+  test("the next one believes it", async () => {
+    const s3 = await place();
+    await (await open(s3.config())).close();
+    const before = await s3.keys();
+    const engine = await open(s3.config());
+    expect(engine.metrics().probeRequests).toBe(0);
+    expect(await s3.keys()).toEqual(before);
+  });
+
+  test("another prefix of the bucket is probed for itself", async () => {
+    const s3 = await place();
+    await open(s3.config());
+    const engine = await open(s3.config({ prefix: "other" }));
+    expect(engine.metrics().probeRequests).toBeGreaterThan(60);
+  });
+
+  test("a result about another server does not count: the objects were copied", async () => {
+    const [a, b] = [await place(), await place({ character: "races-conditions" })];
+    await open(a.config());
+    const [, record = ""] = await a.keys();
+    expect(record).toMatch(RECORD);
+    const copy = async (of: EndpointPlace): Promise<ObjectStore> => {
+      const store = await openStore(of.config(), systemRuntime, true);
+      ended.push(() => store.close());
+      return store;
+    };
+    const found = await (await copy(a)).get(record as never);
+    await (await copy(b)).put(record as never, found?.body ?? new Uint8Array(0), { condition: { kind: "none" } });
+    await expect(Engine.open(b.config())).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
+  });
+
+  test.each([
+    ["ignores-conditions", "ignores If-None-Match"],
+    ["races-conditions", "not atomic"],
+    ["refuses-conditions", "refuses PUT with If-None-Match"],
+    ["stale-reads", "right after a PUT"],
+    ["unordered-listing", "order of their bytes"],
+  ] as const)("%s: refused before anything but the result is written", async (character, said) => {
+    const s3 = await place({ character, staleForMs: 150 });
+    const error: unknown = await Engine.open(s3.config()).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      code: "TIERLOG_UNSUPPORTED_PROVIDER",
+      kind: "invalid",
+      exitCode: 69,
+      effect: "none",
+      failed: [expect.stringContaining(said)],
+    });
+    const { message } = error as Error;
+    expect(message).toContain("tierlog doctor");
+    const usable = character !== "stale-reads" && character !== "unordered-listing";
+    expect(message.includes('fencing = "external"')).toBe(usable);
+    expect(message).not.toContain(s3.endpoint.credentials.secretAccessKey);
+    // What is stale catches up.
+    await expect.poll(() => s3.keys()).toEqual([expect.stringMatching(RECORD)]);
+  });
+
+  test("a refused store is probed again, and leaves one result however often", async () => {
+    const s3 = await place({ character: "refuses-conditions" });
+    for (let start = 0; start < 3; start++) {
+      await expect(Engine.open(s3.config())).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
+    }
+    expect(await s3.keys()).toHaveLength(1);
+  });
+
+  test("credentials that may not delete: used all the same, and told", async () => {
+    const s3 = await place();
+    s3.endpoint.setCredentials([{ ...s3.endpoint.credentials, deniedActions: ["s3:DeleteObject"] }]);
+    const logger = new Log();
+    await open(s3.config(), { runtime: { logger } });
+    expect(logger.warnings).toEqual([expect.stringContaining("could not remove")]);
+  });
+
+  test.each(["s3:ListBucket", "s3:GetObject", "s3:PutObject"] as const)("without %s: told as such", async (action) => {
+    const s3 = await place();
+    s3.endpoint.setCredentials([{ ...s3.endpoint.credentials, deniedActions: [action] }]);
+    await expect(Engine.open(s3.config())).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", status: 403 });
+  });
+});
+
+describe("without a probe", () => {
+  test("a read-only engine writes nothing", async () => {
+    const s3 = await place();
+    await expect(Engine.open(s3.config(), { readOnly: true })).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND" });
+    expect(await s3.keys()).toEqual([]);
+  });
+
+  test("a read-only engine reads what a store holds that would be refused", async () => {
+    const s3 = await place({ character: "ignores-conditions" });
+    await appendOne(await open(s3.config({ fencing: "external" })));
+    const reader = await open(s3.config(), { readOnly: true });
+    expect(await readAll((await reader.topic("t")).partition(0))).toEqual(["a"]);
+  });
+
+  test.each(["ignores-conditions", "races-conditions", "refuses-conditions"] as const)(
+    'fencing = "external" on %s: warns at each start, and one writer after the other works',
+    async (character) => {
+      const s3 = await place({ character });
+      const logger = new Log();
+      for (const expected of [["a"], ["a", "b"]]) {
+        const engine = await open(s3.config({ fencing: "external" }), { runtime: { logger } });
+        expect(engine.metrics().probeRequests).toBe(0);
+        if (expected.length === 1) await engine.createTopic("t", { partitions: 1 });
+        const partition = (await engine.topic("t")).partition(0);
+        await partition.append(values(expected.at(-1) ?? ""));
+        expect(await readAll(partition)).toEqual(expected);
+        await engine.close();
+      }
+      expect(logger.warnings).toEqual([expect.stringContaining("external"), expect.stringContaining("external")]);
+      expect((await s3.keys()).filter((key) => key.startsWith("probe/"))).toEqual([]);
+    },
+  );
+
+  test('fencing = "external": the second of two writers that follow each other fences the first', async () => {
+    const s3 = await place({ character: "refuses-conditions" });
+    const config = s3.config({ fencing: "external" });
+    const first = await open(config);
+    await appendOne(first);
+    const second = await open(config);
+    await (await second.topic("t")).partition(0).append(values("b"));
+    await expect((await first.topic("t")).partition(0).append(values("c"))).rejects.toMatchObject({
+      code: "TIERLOG_FENCED",
+    });
+    expect(await readAll((await second.topic("t")).partition(0))).toEqual(["a", "b"]);
+  });
+
+  test("memory and directories are ours", async () => {
+    const engine = await open(testConfig(), { objectStore: bad.ignoresConditions(createMemoryStore()) });
+    expect(engine.metrics().probeRequests).toBe(0);
+  });
+});
+
+describe("a store that the caller brings along, for a bucket", () => {
+  const config = testConfig({ storage: { kind: "object", object: { bucket: "b", endpoint: "http://127.0.0.1:1" } } });
+
+  test("is probed by its own calls", async () => {
+    const engine = await open(config, { objectStore: createMemoryStore() });
+    expect(engine.metrics().probeRequests).toBeGreaterThan(60);
+  });
+
+  test("is refused as well", async () => {
+    await expect(Engine.open(config, { objectStore: bad.racesConditions(createMemoryStore()) })).rejects.toMatchObject({
+      code: "TIERLOG_UNSUPPORTED_PROVIDER",
+    });
+  });
+});

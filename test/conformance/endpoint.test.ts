@@ -1,9 +1,9 @@
 import { KEY_BYTES_MAX } from "../../src/object-store/object-key.ts";
 import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
+import type { StoreUnderTest } from "../../src/testing/conformance/conformance-case.ts";
 import { S3Endpoint } from "../../src/testing/s3-endpoint.ts";
-import { describeMultipart } from "./multipart.ts";
-import { describeObjectStore, type StoreUnderTest } from "./object-store.ts";
+import { describeConformance } from "./describe-conformance.ts";
 
 async function makeStore(): Promise<StoreUnderTest> {
   const endpoint = await S3Endpoint.start({ buckets: ["logs"] });
@@ -25,5 +25,4 @@ async function makeStore(): Promise<StoreUnderTest> {
     cleanUp: () => endpoint.close(),
   };
 }
-describeObjectStore("endpoint", makeStore);
-describeMultipart("endpoint", makeStore);
+describeConformance("endpoint", makeStore);

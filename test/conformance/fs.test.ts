@@ -6,9 +6,9 @@ import { createFsStore } from "../../src/object-store/fs-store.ts";
 import { KEY_BYTES_MAX } from "../../src/object-store/object-key.ts";
 import { nodeFileSystem } from "../../src/runtime/file-system.ts";
 import { systemRandom } from "../../src/runtime/random.ts";
+import type { StoreUnderTest } from "../../src/testing/conformance/conformance-case.ts";
+import { describeConformance } from "./describe-conformance.ts";
 import { describeMultipartWriter } from "./multipart-writer.ts";
-import { describeMultipart } from "./multipart.ts";
-import { describeObjectStore, type StoreUnderTest } from "./object-store.ts";
 
 async function makeStore(): Promise<StoreUnderTest> {
   const root = await mkdtemp(join(tmpdir(), "tierlog-fs-store-"));
@@ -22,6 +22,5 @@ async function makeStore(): Promise<StoreUnderTest> {
   };
 }
 
-describeObjectStore("fs", makeStore);
-describeMultipart("fs", makeStore);
+describeConformance("fs", makeStore);
 describeMultipartWriter("fs", makeStore);

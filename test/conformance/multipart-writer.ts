@@ -6,9 +6,9 @@ import { PartBufferPool } from "../../src/object-store/part-buffer-pool.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { seededRandom } from "../../src/runtime/random.ts";
-import { filled } from "../support/filled.ts";
+import type { StoreUnderTest } from "../../src/testing/conformance/conformance-case.ts";
+import { filled, k } from "../../src/testing/conformance/sample-bytes.ts";
 import { PartWatch } from "../support/part-watch.ts";
-import { k, type StoreUnderTest } from "./object-store.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

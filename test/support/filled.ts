@@ -1,10 +1,1 @@
-/** Bytes that differ from word to word and from seed to seed, made quickly: for bodies of many MiB. */
-export function filled(size: number, seed: number): Uint8Array {
-  const words = new Uint32Array(Math.ceil(size / 4));
-  let state = Math.imul(seed + 1, 0x9e37_79b1);
-  for (let i = 0; i < words.length; i++) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
-    words[i] = state;
-  }
-  return new Uint8Array(words.buffer, 0, size);
-}
+export { filled } from "../../src/testing/conformance/sample-bytes.ts";

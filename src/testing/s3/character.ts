@@ -13,7 +13,7 @@ export const S3_TRAITS = {
   "wants-forbid-overwrite":
     "ignores If-None-Match and If-Match on writes; x-oss-forbid-overwrite: true creates if absent, and answers 409 FileAlreadyExists",
   "fails-race-losers":
-    "a conditional PUT that loses while others are under way gets 500 UnknownError, every second one of them, in place of 412",
+    "a PUT with If-Match that loses while others are under way gets 500 UnknownError, every second one of them, in place of 412",
   "misses-with-412": "If-Match on a missing key is 412, where Amazon says 404 NoSuchKey",
   // Entity tags.
   "bare-etags": "answers ETags without quotes, and If-Match on a write matches only without them",

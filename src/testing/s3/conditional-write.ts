@@ -55,7 +55,7 @@ export class ConditionalWrites {
       await this.#window();
       return write();
     }
-    if (traits.has("fails-race-losers") && operation === "put") {
+    if (traits.has("fails-race-losers") && operation === "put" && headers["if-match"] !== undefined) {
       return this.#race(`${bucket.name}/${key}`, () => {
         condition(bucket.current(key));
         return write();

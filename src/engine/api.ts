@@ -126,6 +126,8 @@ export interface EngineMetrics {
   readonly store: StoreMetrics;
   /** Sent by the probe of the store when this engine was opened; not part of `store`. 0 where a stored result was believed. */
   readonly probeRequests: number;
+  /** Parts that may be on their way at a time (halved when the store says "slow down"), that are, and such answers so far. */
+  readonly uploads: { readonly partLimit: number; readonly partsInFlight: number; readonly throttled: number };
   readonly flushes: number;
   /** Links committed that carry records. */
   readonly committedLinks: number;

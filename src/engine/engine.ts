@@ -6,6 +6,7 @@ import { externallyFenced } from "../object-store/external-fencing.ts";
 import { metered } from "../object-store/metered.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
+import { PartLimiter } from "../object-store/part-limiter.ts";
 import { assumedTraits } from "../object-store/probe/store-traits.ts";
 import { settling } from "../object-store/settling.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
@@ -18,7 +19,7 @@ import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import type { FirstUse } from "./first-use.ts";
-import { checkingStore, openStore } from "./open-store.ts";
+import { checkingStore, openStore, uploadPartsMax } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicName } from "./topic-name.ts";
@@ -42,6 +43,7 @@ interface Parts {
   readonly store: ObjectStore;
   readonly storeMetrics: () => EngineMetrics["store"];
   readonly probeRequests: number;
+  readonly partLimiter: PartLimiter;
   readonly closeStore: () => Promise<void>;
   readonly storeId: string;
   readonly catalog: Catalog;
@@ -86,7 +88,8 @@ export class Engine implements EngineApi {
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);
-      const { requestTimeoutMs, deadlineMs, fencing } = config.storage.object;
+      const { requestTimeoutMs, deadlineMs, fencing, partsInFlight } = config.storage.object;
+      const partLimiter = new PartLimiter({ partsMax: uploadPartsMax(partsInFlight), logger: runtime.logger });
       // A directory and memory are fenced by our own code; a bucket by whatever stands behind its endpoint.
       const isBucket = config.storage.kind === "object" && !readOnly;
       const external = isBucket && fencing === "external";
@@ -96,6 +99,7 @@ export class Engine implements EngineApi {
         logger: runtime.logger,
         deadlineMs,
         requestTimeoutMs,
+        partLimiter,
       });
       const store = options.objectStore === undefined ? checkingStore(settled, config, traits) : settled;
       const writerId = writerIdentity(runtime.random);
@@ -123,6 +127,7 @@ export class Engine implements EngineApi {
         store,
         storeMetrics: () => meter.metrics(),
         probeRequests,
+        partLimiter,
         closeStore,
         storeId,
         catalog,
@@ -141,8 +146,10 @@ export class Engine implements EngineApi {
     this.#cache = new ObjectCache({ store, tailBytes: config.cache.tailSizeBytes, cacheBytes: config.cache.sizeBytes });
     this.#sparseIndexes = new SparseIndexes({ cache: this.#cache, logger: runtime.logger });
     const { multipartPartSizeBytes, partsInFlight } = config.storage.object;
-    // One upload may have all its parts on the wire while others fill their next one.
-    this.#partBuffers = new PartBufferPool({ partSizeBytes: multipartPartSizeBytes, buffersMax: 2 * partsInFlight });
+    this.#partBuffers = new PartBufferPool({
+      partSizeBytes: multipartPartSizeBytes,
+      buffersMax: uploadPartsMax(partsInFlight),
+    });
     this.#admission = new Admission({
       clock: runtime.clock,
       maxBytes: config.flush.maxPendingBytes,
@@ -241,9 +248,11 @@ export class Engine implements EngineApi {
       const metrics = shard.metrics();
       for (const name of Object.keys(total) as (keyof typeof total)[]) total[name] += metrics[name];
     }
+    const { partLimiter } = this.#parts;
     return {
       store: this.#parts.storeMetrics(),
       probeRequests: this.#parts.probeRequests,
+      uploads: { partLimit: partLimiter.limit, partsInFlight: partLimiter.inFlight, throttled: partLimiter.throttled },
       ...total,
       pendingBytes: this.#admission.pendingBytes,
       cache: this.#cache.metrics(),

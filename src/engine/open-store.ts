@@ -8,6 +8,17 @@ import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { s3Settings } from "./s3-settings.ts";
 
+/** Sockets for reads of data objects, beside those of the parts. */
+const READ_SOCKETS = 32;
+
+/**
+ * Parts in memory, and so on their way, over all uploads of one engine: one upload may have all its parts on the wire while others fill
+ * their next one.
+ */
+export function uploadPartsMax(partsInFlight: number): number {
+  return 2 * partsInFlight;
+}
+
 /**
  * The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory.
  * `traits` is looked at for each object: what becomes known later counts from then on.
@@ -34,10 +45,13 @@ export async function openStore(
     case "object": {
       // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
       const { createS3Store } = await import("../object-store/s3-store.ts");
+      const { payloadSigning, partsInFlight } = config.storage.object;
       return createS3Store(
         {
           ...s3Settings(config),
-          payloadSigning: config.storage.object.payloadSigning,
+          // No part waits for a socket: the time of its attempt runs meanwhile.
+          maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,
+          payloadSigning,
           // Read at each request: the probe fills it in after the store was made.
           wrongChecksumRefused: () => traits.wrongChecksumRefused,
           get ifMatchEtag() {

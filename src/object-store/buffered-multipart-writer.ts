@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 import type { ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, InvariantError, isTierlogError } from "../errors.ts";
 import { silentLogger, type Logger } from "../runtime/logger.ts";
@@ -97,6 +99,8 @@ export class BufferedMultipartWriter implements AsyncDisposable {
     this.#partsMax = partsMax;
     this.#logger = options.logger ?? silentLogger;
     this.#slots = new Semaphore(partsInFlight);
+    // One per part under way. Above 10 Node would write a warning on the console, for fear that they are never removed.
+    setMaxListeners(0, this.#cancel.signal);
     this.#callerSignal = options.signal;
     if (options.signal?.aborted === true) this.#onCallerAbort();
     else options.signal?.addEventListener("abort", this.#onCallerAbort, { once: true });

@@ -3,6 +3,7 @@ import { sleep, type Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Random } from "../runtime/random.ts";
 import { startAttempt } from "./attempt.ts";
+import type { PartLimiter } from "./part-limiter.ts";
 
 /** Backoff before attempt n + 1: uniform in [0, min(cap, base · 2ⁿ)), so that callers failed together do not return together. */
 export const BACKOFF_BASE_MS = 50;
@@ -19,6 +20,8 @@ export interface RetrySettings {
   readonly deadlineMs: number;
   /** Time for one attempt; default: what is left until the deadline. */
   readonly requestTimeoutMs?: number;
+  /** Hears of every "slow down", which the retries hide from the callers; gives parts their turn. */
+  readonly partLimiter?: PartLimiter;
 }
 
 /** One call of the settling wrapper: its deadline, its attempts, and whether a write of it may have landed. */
@@ -57,14 +60,16 @@ export class RetriedCall {
    * body, and a body must not be handed back to its pool before.
    */
   async attempt<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { clock, requestTimeoutMs } = this.#settings;
+    const { clock, requestTimeoutMs, partLimiter } = this.#settings;
     if (this.#signal?.aborted === true) throw this.#aborted();
     this.#attempts += 1;
     const timeoutMs = Math.min(requestTimeoutMs ?? Number.POSITIVE_INFINITY, this.#remainingMs());
     const attempt = startAttempt(clock, timeoutMs, this.#signal);
+    const onThrottled = partLimiter?.attemptBegins();
     try {
       return await request(attempt.signal);
     } catch (error) {
+      if (isThrottled(error)) onThrottled?.();
       if (!attempt.timedOut() || !isTierlogError(error) || error.kind !== "aborted") throw error;
       throw new ObjectStoreError(
         `${this.#operation} ${this.#key}: no answer within ${Math.round(timeoutMs)} ms`,
@@ -74,6 +79,17 @@ export class RetriedCall {
     } finally {
       attempt.end();
     }
+  }
+
+  /** `attempt` for a part: once the limiter has room. The time of the call stands still meanwhile. */
+  async attemptPart<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { clock, partLimiter } = this.#settings;
+    if (partLimiter === undefined) return this.attempt(request);
+    const waitsSince = clock.monotonic();
+    return partLimiter.run(() => {
+      this.#startedAt += clock.monotonic() - waitsSince;
+      return this.attempt(request);
+    }, this.#signal);
   }
 
   /**
@@ -159,6 +175,11 @@ export async function retried<T>(call: RetriedCall, request: (signal: AbortSigna
 
 export function isRetryable(error: unknown): error is ObjectStoreError {
   return isObjectStoreError(error) && error.retryable;
+}
+
+/** The store asks for fewer requests. By status: the code beside it has many names, or is missing. */
+function isThrottled(error: unknown): boolean {
+  return isObjectStoreError(error) && (error.status === 429 || error.status === 503);
 }
 
 function isObjectStoreError(error: unknown): error is ObjectStoreError {

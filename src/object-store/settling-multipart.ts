@@ -57,6 +57,21 @@ export function settlingUpload(inner: ObjectStore, upload: MultipartUpload, sett
     }
   }
 
+  async function putPart(
+    partNumber: number,
+    body: Uint8Array,
+    callerSignal: AbortSignal | undefined,
+  ): Promise<UploadedPart> {
+    const call = new RetriedCall(settings, "uploadPart", key, callerSignal);
+    for (;;) {
+      try {
+        return await call.attemptPart((signal) => upload.putPart(partNumber, body, { signal }));
+      } catch (error) {
+        await call.pause(error);
+      }
+    }
+  }
+
   /** One attempt. Throws what ends the call. "not-sent": nothing can have come of this attempt. */
   async function send(
     call: RetriedCall,
@@ -78,10 +93,7 @@ export function settlingUpload(inner: ObjectStore, upload: MultipartUpload, sett
   return {
     key,
     uploadId: upload.uploadId,
-    putPart: (partNumber, body, options) =>
-      retried(new RetriedCall(settings, "uploadPart", key, options?.signal), (signal) =>
-        upload.putPart(partNumber, body, { signal }),
-      ),
+    putPart: (partNumber, body, options) => putPart(partNumber, body, options?.signal),
     listParts: (options) =>
       retried(new RetriedCall(settings, "listParts", key, options?.signal), (signal) =>
         upload.listParts({ ...options, signal }),

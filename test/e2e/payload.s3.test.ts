@@ -3,12 +3,15 @@ import type { AddressInfo } from "node:net";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
+import { defaultConfig } from "../../src/config/resolve-config.ts";
 import type { ObjectKey } from "../../src/domain.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { readingBack } from "../../src/object-store/reading-back.ts";
 import type { PayloadSigning } from "../../src/object-store/s3-payload.ts";
 import { createS3Store } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
+import { readAll, values } from "../support/engine.ts";
 import { filled } from "../support/filled.ts";
 import { describeS3, freshPrefix, s3Settings } from "../support/s3.ts";
 
@@ -89,6 +92,24 @@ describeS3("payloads, signed and not", () => {
     await expect(upload.putPart(1, filled(5 * MIB, 1))).rejects.toMatchObject({ status: 400 });
     await upload.abort();
     expect(await store.head(KEY)).toBeUndefined();
+  });
+
+  test("an engine told to send unsigned reads back what it writes, before it acknowledges", async () => {
+    const { endpoint, bucket, region, prefix, credentials } = s3Settings(freshPrefix());
+    const object = { endpoint, bucket, region, prefix, credentials, payloadSigning: "unsigned" } as const;
+    const engine = await Engine.open(defaultConfig({ storage: { kind: "object", object }, flush: { lingerMs: 5 } }));
+    try {
+      await engine.createTopic("events", { partitions: 1 });
+      const partition = (await engine.topic("events")).partition(0);
+      await partition.append(values("warm"));
+      const before = engine.metrics().store;
+      await partition.append(values("one"));
+      const after = engine.metrics().store;
+      expect([after.put.requests - before.put.requests, after.get.requests - before.get.requests]).toEqual([1, 1]);
+      expect(await readAll(partition)).toEqual(["warm", "one"]);
+    } finally {
+      await engine.close();
+    }
   });
 
   test("an unsigned body that is changed on its way never counts as written", async () => {

@@ -250,6 +250,23 @@ describe("bounds", () => {
     await writer.finish();
   });
 
+  test("many parts under way are no reason for Node to warn of a leak", async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error): unknown => warnings.push(name);
+    process.on("warning", onWarning);
+    holding = true;
+    await using writer = open({ partsInFlight: 12 });
+    const written = writer.write(filled(12 * PART + 1, 1));
+    await until(() => held.length === 12);
+    await turn();
+    for (const part of held.splice(0)) await part.pass();
+    await written;
+    holding = false;
+    await writer.finish();
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
+  });
+
   test("F27 never a part too many: the chunk is refused whole, and the writer goes on", async () => {
     const writer = open({ partsMax: 3 });
     await writer.write(filled(2 * PART, 1));

@@ -70,8 +70,13 @@ test.each(PROVIDER_PRESETS)(
   "$title: what is said to be tested by us is said so on the page, and nothing else",
   (preset) => {
     expect(/\*\*Tested by us\*\*/.test(section(preset.title))).toBe(preset.facts.evidence === "tested here");
-    const unknown = preset.facts.fencing === "probe decides" && preset.name !== "localstack";
-    if (unknown) expect(section(preset.title)).toMatch(/[Rr]un tierlog\s+doctor/);
+  },
+);
+
+test.each(PROVIDER_PRESETS.filter(({ facts }) => facts.evidence === "none"))(
+  "$title: nobody knows, and the page says what to do about it",
+  ({ title }) => {
+    expect(section(title)).toMatch(/nothing found[^.]*\. Run tierlog\s+doctor/);
   },
 );
 

@@ -30,7 +30,7 @@ interface Verification {
   readonly region: string | undefined;
   readonly nowMs: number;
   /** Google's way too: `GOOG4-HMAC-SHA256` and headers of its own. */
-  readonly google: boolean;
+  readonly google?: boolean;
 }
 
 /** Who signed a request, and what the signatures of its chunks go on from. */
@@ -45,7 +45,10 @@ export interface Signer {
 }
 
 /** Throws the `S3Refusal` that S3 would answer unless the Authorization header of `request` is right. */
-export function verifySignature(request: HttpRequest, { credentials, region, nowMs, google }: Verification): Signer {
+export function verifySignature(
+  request: HttpRequest,
+  { credentials, region, nowMs, google = false }: Verification,
+): Signer {
   const dialect = google ? dialectOf(request) : AMAZON;
   const authorization = readAuthorization(request, dialect);
   const { accessKeyId, date, signedHeaders, signature } = authorization;

@@ -4,6 +4,8 @@ import { Agent as HttpsAgent } from "node:https";
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 
+import type { CreateIfAbsentHeader } from "../config/provider-presets.ts";
+import { spellCreateIfAbsent } from "./s3-create-header.ts";
 import { guardPayloads } from "./s3-payload.ts";
 
 /** Keys that stand in a configuration. */
@@ -21,6 +23,8 @@ export interface S3ClientSettings {
   /** Fixed, or asked for when they are needed. Default: the SDK's own search (environment, profile, web identity, instance). */
   readonly credentials?: S3Credentials | Extract<S3ClientConfig["credentials"], (...args: never) => unknown>;
   readonly forcePathStyle: boolean;
+  /** Default: "if-none-match". */
+  readonly createIfAbsent?: CreateIfAbsentHeader;
   /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
   readonly requestTimeoutMs: number;
   /** Requests beyond it wait for a socket. */
@@ -66,6 +70,7 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
       logger: SILENT,
     }),
   });
+  spellCreateIfAbsent(client, settings.createIfAbsent ?? "if-none-match");
   guardPayloads(client);
   refusePages(client);
   return client;

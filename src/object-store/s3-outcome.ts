@@ -49,6 +49,9 @@ const IN_DOUBT = { retryable: true, effect: "unknown" } as const;
 /** Nobody knows, and the next time will not be different. */
 const DEAD_END = { retryable: false, effect: "unknown" } as const;
 
+/** Of Alibaba: the object that was to be created exists. */
+export const OSS_EXISTS = "FileAlreadyExists";
+
 const SETTING = "system.storage.object";
 const ACCESS = "the credentials do not allow this";
 
@@ -100,7 +103,8 @@ export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly 
     return { kind: "no-such-upload" };
   }
   if (isConditional(request)) {
-    if (status === 412) return { kind: "condition-failed" };
+    // Alibaba answers its own header with 409, which elsewhere leaves the race open.
+    if (status === 412 || code === OSS_EXISTS) return { kind: "condition-failed" };
     // AWS answers 404 where others say 412: the object that the ETag belongs to is gone.
     if (code === "NoSuchKey" && request.condition === "if-match") return { kind: "condition-failed" };
   }

@@ -67,8 +67,9 @@ async function bucketOf(config: Config, runtime: Runtime): Promise<Pick<Examinat
   const { S3Wire } = await import("../object-store/probe/s3-wire.ts");
   const { s3Settings } = await import("./s3-settings.ts");
   const { probedServer } = await import("./first-use.ts");
+  const settings = await s3Settings(config);
   return {
-    openWire: (signal) => new S3Wire(s3Settings(config), runtime.clock, signal),
+    openWire: (signal) => new S3Wire(settings, runtime.clock, signal),
     server: probedServer(config),
   };
 }

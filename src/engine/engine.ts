@@ -104,6 +104,9 @@ export class Engine implements EngineApi {
       const store = options.objectStore === undefined ? checkingStore(settled, config, facts) : settled;
       const writerId = writerIdentity(runtime.random);
       if (external) runtime.logger.warn(EXTERNAL_FENCING_WARNING);
+      if (isBucket && options.objectStore === undefined && config.storage.object.encryption.mode !== "none") {
+        await encryptionProved(config, runtime, store);
+      }
       const probeRequests =
         isBucket && !external
           ? await probed({
@@ -326,6 +329,11 @@ async function probed(options: FirstUse): Promise<number> {
   // Only here: it loads the AWS SDK.
   const { proveStore } = await import("./first-use.ts");
   return proveStore(options);
+}
+
+async function encryptionProved(config: Config, runtime: Runtime, store: ObjectStore): Promise<void> {
+  const { proveEncryption } = await import("./prove-encryption.ts");
+  await proveEncryption(config, runtime, store);
 }
 
 /** Waits for all, then rejects with the first error: none is left running, none unhandled. */

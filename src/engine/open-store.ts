@@ -47,7 +47,7 @@ export async function openStore(
       const { createS3Store } = await import("../object-store/s3-store.ts");
       return createS3Store(
         {
-          ...s3Settings(config),
+          ...(await s3Settings(config)),
           payloadSigning: config.storage.object.payloadSigning,
           wrongChecksumRefused: () => facts?.wrongChecksumRefused,
           get ifMatchEtag() {

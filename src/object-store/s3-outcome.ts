@@ -3,7 +3,18 @@ import type { PutCondition } from "./object-store.ts";
 import { readAnswer, type S3Answer } from "./s3-answer.ts";
 import type { S3Encryption } from "./s3-encryption.ts";
 
-export type S3Operation = "get" | "head" | "put" | "list" | "delete" | UploadOperation | "createMultipart";
+export type S3Operation =
+  | "get"
+  | "head"
+  | "put"
+  | "list"
+  | "delete"
+  | UploadOperation
+  | "createMultipart"
+  | BucketOperation;
+
+/** Requests about the bucket itself. */
+type BucketOperation = "createBucket";
 
 /** Requests that name an upload. */
 type UploadOperation = "uploadPart" | "listParts" | "completeMultipart" | "abortMultipart";
@@ -61,6 +72,7 @@ const ACCESS = "the credentials do not allow this";
 /** By S3's error code, before the status is looked at. */
 const BY_CODE: Readonly<Record<string, Verdict>> = {
   NoSuchBucket: { ...REFUSED, advice: "the bucket does not exist: create it, or correct bucket, endpoint or region" },
+  BucketAlreadyExists: { ...REFUSED, advice: "somebody else has a bucket of this name: take another" },
   NoSuchKey: { ...REFUSED, advice: "there is no such object" },
   NoSuchUpload: { ...REFUSED, advice: "there is no such upload" },
   InvalidAccessKeyId: { ...REFUSED, advice: "the store does not know this access key: check the credentials" },

@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { Config } from "../../src/config/config.ts";
-import { diagnoseStore } from "../../src/engine/diagnose-store.ts";
 import { Engine, type OpenOptions } from "../../src/engine/engine.ts";
 import type { S3BackendOptions } from "../../src/testing/s3/backend.ts";
 import { EndpointPlace } from "../support/endpoint-place.ts";
@@ -55,17 +54,6 @@ describe.each([["sse-s3", { mode: "sse-s3" }] as const, ["sse-kms", KMS] as cons
       expect((await s3.keys()).some((name) => name.startsWith("data/"))).toBe(true);
       const reader = await open(config(encryption), { readOnly: true });
       expect(await readAll((await reader.topic("t")).partition(0))).toHaveLength(11);
-    });
-
-    test("the doctor finds it done, and a store that ignores it unusable", async () => {
-      const { s3, config } = await place({ kmsKeys: ["key/one"] });
-      const good = await diagnoseStore(config(encryption));
-      expect(good.verdict).toBe("fenced");
-      expect(good.checks.find(({ name }) => name === "encryption")).toMatchObject({ ok: true });
-      expect(await s3.keys()).toEqual([]);
-      const { config: other } = await place({ character: "ignores-encryption" });
-      const bad = await diagnoseStore(other(encryption));
-      expect([bad.verdict, bad.because]).toEqual(["unusable", ["encryption"]]);
     });
 
     test.each(["ignores-encryption", "refuses-encryption"] as const)(

@@ -70,6 +70,9 @@ export function placeOf(config: Config): string {
   return `bucket ${bucket}${below} at ${endpoint ?? `AWS ${region}`}`;
 }
 
+/** An engine must not wait long for what only tidies up. */
+const SWEEP_DEADLINE_MS = 5_000;
+
 async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; readonly requests: number }> {
   const { config, runtime, raw } = options;
   const { requestTimeoutMs, deadlineMs } = config.storage.object;
@@ -91,7 +94,8 @@ async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; r
     return { facts: outcome.facts, requests: totalRequests(meter.metrics()) + (wire?.requests ?? 0) };
   } finally {
     try {
-      await removeProbeKeys(store, prefix);
+      const sweeping = settling(meter.store, { clock, random, deadlineMs: SWEEP_DEADLINE_MS, requestTimeoutMs });
+      await removeProbeKeys(sweeping, prefix);
     } catch (error) {
       // Some keys may write but not delete. The objects are small, and what matters was found out.
       logger.warn("the probe of the store could not remove what it wrote", { prefix, problem: String(error) });

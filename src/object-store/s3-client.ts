@@ -73,14 +73,15 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
 
 /**
  * A 2xx with a page for a browser is the answer of a proxy, or of a portal that wants somebody to log in. The SDK would find in it an
- * object, a listing without keys, or a success. Objects of ours are never stored as HTML.
+ * object, a listing without keys, or a success. Objects of ours are never stored as HTML. (OpenStack Swift calls an empty answer HTML.)
  */
 function refusePages(client: S3Client): void {
   client.middlewareStack.add(
     (next) => async (args) => {
       const result = await next(args);
       const { statusCode, headers } = result.response as { statusCode: number; headers: Record<string, string> };
-      if (statusCode < 300 && /^text\/html\b/i.test(headers["content-type"] ?? "")) {
+      const empty = statusCode === 204 || (headers["content-length"] === "0" && headers["etag"] !== undefined);
+      if (statusCode < 300 && !empty && /^text\/html\b/i.test(headers["content-type"] ?? "")) {
         throw Object.assign(new Error("an HTML page"), { $metadata: { httpStatusCode: statusCode } });
       }
       return result;

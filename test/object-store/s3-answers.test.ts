@@ -72,6 +72,13 @@ describe("a 2xx that no S3 server sent is never success", () => {
     expect(await server.openSockets()).toBeLessThanOrEqual(1);
   });
 
+  test("but an empty answer with S3's marks is, though OpenStack Swift calls it HTML", async () => {
+    server.answer = sends(200, "", { ...HTML, etag: '"e"' });
+    expect(await store.put(KEY, BODY, IF_ABSENT)).toEqual({ kind: "written", etag: "e" });
+    server.answer = sends(204, "", HTML);
+    await expect(store.delete([KEY])).resolves.toBeUndefined();
+  });
+
   test.each(["put", "get", "head", "list", "delete"])("an empty 200, or 204, to %s", async (name) => {
     for (const status of [200, 204]) {
       server.answer = sends(status, "");

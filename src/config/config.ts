@@ -1,3 +1,4 @@
+import type { CreateIfAbsentHeader } from "./provider-presets.ts";
 import type { Secret } from "./secret.ts";
 
 /**
@@ -26,6 +27,10 @@ export interface StorageConfig {
 
 export interface ObjectConfig {
   readonly service: "s3";
+  /** A name of `PROVIDER_PRESETS`, whose settings stand in the other fields wherever nobody said otherwise. undefined: any server. */
+  readonly provider: string | undefined;
+  /** What stands for the customer in the address of some providers. */
+  readonly account: string | undefined;
   /** Never empty where `kind` is "object". */
   readonly bucket: string;
   readonly region: string;
@@ -44,6 +49,8 @@ export interface ObjectConfig {
   readonly forcePathStyle: boolean;
   /** What guards the bytes on their way: "signed" their SHA-256, "unsigned" a CRC-32C, "auto" what the store is known to check. */
   readonly payloadSigning: "auto" | "signed" | "unsigned";
+  /** How the store is asked to create an object only if it does not exist. */
+  readonly createIfAbsent: CreateIfAbsentHeader;
   /** One attempt of one request. */
   readonly requestTimeoutMs: number;
   /** One operation with all its attempts. */

@@ -1,3 +1,4 @@
+import { accountProblem, providerProblem } from "./apply-preset.ts";
 import {
   choice,
   duration,
@@ -10,6 +11,7 @@ import {
   type ConfigValue,
   type KeyType,
 } from "./key-type.ts";
+import { CREATE_IF_ABSENT_HEADERS } from "./provider-presets.ts";
 import { bucketProblem, endpointProblem, prefixProblem, regionProblem } from "./s3-names.ts";
 
 /** One key of the configuration: the only place that says what it is called, what it may be and what it is by default. */
@@ -34,6 +36,8 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.shards", "shards", integer({ min: 1, max: 10_000 }), 1),
   key("system.storage.kind", "storage.kind", choice(["memory", "fs", "object"]), "fs"),
   key("system.storage.object.service", "storage.object.service", choice(["s3"]), "s3"),
+  key("system.storage.object.provider", "storage.object.provider", text(providerProblem), undefined),
+  key("system.storage.object.account", "storage.object.account", text(accountProblem), undefined),
   key("system.storage.object.bucket", "storage.object.bucket", text(bucketProblem), undefined),
   key("system.storage.object.region", "storage.object.region", text(regionProblem), "us-east-1"),
   key("system.storage.object.endpoint", "storage.object.endpoint", text(endpointProblem), undefined),
@@ -71,6 +75,12 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     "storage.object.payloadSigning",
     choice(["auto", "signed", "unsigned"]),
     "auto",
+  ),
+  key(
+    "system.storage.object.create_if_absent",
+    "storage.object.createIfAbsent",
+    choice(CREATE_IF_ABSENT_HEADERS),
+    "if-none-match",
   ),
   key(
     "system.storage.object.request_timeout",

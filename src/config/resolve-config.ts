@@ -1,10 +1,12 @@
 import { resolve } from "node:path";
 
 import { ConfigError, type ConfigIssue } from "../errors.ts";
+import { applyPreset } from "./apply-preset.ts";
 import type { Config, CredentialsConfig } from "./config.ts";
 import type { ConfigValue, KeyType } from "./key-type.ts";
 import { CONFIG_KEYS, keyAt } from "./keys.ts";
 import { overrideSettings, type ConfigOverrides } from "./override-settings.ts";
+import type { CreateIfAbsentHeader } from "./provider-presets.ts";
 import type { Parsed } from "./quantity.ts";
 import { relationIssues } from "./relations.ts";
 import { Secret } from "./secret.ts";
@@ -12,7 +14,7 @@ import type { Setting, Settings } from "./setting.ts";
 
 export interface ResolvedConfig {
   readonly config: Config;
-  /** Where the value of each key comes from: "default", or the `source` of the setting that won. */
+  /** Where the value of each key comes from: "default", "provider preset", or the `source` of the setting that won. */
   readonly sources: ReadonlyMap<string, string>;
 }
 
@@ -69,6 +71,8 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
   }
 
   issues.push(...CONFIG_KEYS.flatMap((key) => problems.get(key.path) ?? []));
+  const missing = applyPreset(values, sources, broken);
+  if (values.get("system.storage.kind") === "object") issues.push(...missing);
   issues.push(...relationIssues(values, broken));
   if (issues.length > 0) throw new ConfigError(issues.map((issue) => withoutSecrets(issue, layers)));
   return { config: compose(values), sources };
@@ -136,6 +140,8 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
       kind: text("system.storage.kind") as Config["storage"]["kind"],
       object: {
         service: text(`${object}.service`) as "s3",
+        provider: values.get(`${object}.provider`) as string | undefined,
+        account: values.get(`${object}.account`) as string | undefined,
         bucket: (values.get(`${object}.bucket`) as string | undefined) ?? "",
         region: text(`${object}.region`),
         endpoint,
@@ -147,6 +153,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         credentials: credentials(values),
         forcePathStyle: forcePathStyle ?? endpoint !== undefined,
         payloadSigning: text(`${object}.payload_signing`) as Config["storage"]["object"]["payloadSigning"],
+        createIfAbsent: text(`${object}.create_if_absent`) as CreateIfAbsentHeader,
         requestTimeoutMs: number(`${object}.request_timeout`),
         deadlineMs: number(`${object}.deadline`),
       },

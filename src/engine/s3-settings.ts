@@ -15,12 +15,14 @@ export function uploadPartsMax(partsInFlight: number): number {
 /** What the config says about the bucket, as the object-store room takes it. */
 export function s3Settings(config: Config): S3ClientSettings & { readonly bucket: string; readonly prefix: string } {
   const { object } = config.storage;
-  const { bucket, region, endpoint, prefix, credentials, forcePathStyle, requestTimeoutMs, partsInFlight } = object;
+  const { bucket, region, endpoint, prefix, credentials, forcePathStyle, createIfAbsent } = object;
+  const { requestTimeoutMs, partsInFlight } = object;
   return {
     bucket,
     region,
     prefix,
     forcePathStyle,
+    createIfAbsent,
     requestTimeoutMs,
     // No part waits for a socket: the time of its attempt runs meanwhile.
     maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,

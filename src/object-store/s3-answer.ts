@@ -52,6 +52,7 @@ function networkCode(thrown: unknown): string {
   return typeof code === "string" && /^[A-Z0-9_]+$/.test(code) ? code : nameOf(thrown);
 }
 
+/** S3's code for what went wrong, as in "NoSuchBucket", or the name of the SDK's error. */
 function nameOf(thrown: unknown): string {
   return codeOf(field(thrown, "name")) ?? "UnknownError";
 }

@@ -4,6 +4,8 @@ import { Agent as HttpsAgent } from "node:https";
 import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 
+import type { CreateIfAbsentHeader } from "../config/provider-presets.ts";
+import { spellCreateIfAbsent } from "./s3-create-header.ts";
 import { guardPayloads } from "./s3-payload.ts";
 
 /** Keys that stand in a configuration. */
@@ -21,6 +23,8 @@ export interface S3ClientSettings {
   /** Fixed, or asked for when they are needed. Default: the SDK's own search (environment, profile, web identity, instance). */
   readonly credentials?: S3Credentials | Extract<S3ClientConfig["credentials"], (...args: never) => unknown>;
   readonly forcePathStyle: boolean;
+  /** Default: "if-none-match". */
+  readonly createIfAbsent?: CreateIfAbsentHeader;
   /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
   readonly requestTimeoutMs: number;
   /** Requests beyond it wait for a socket. */
@@ -66,6 +70,7 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
       logger: SILENT,
     }),
   });
+  spellCreateIfAbsent(client, settings.createIfAbsent ?? "if-none-match");
   guardPayloads(client);
   refusePages(client);
   return client;
@@ -73,15 +78,17 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
 
 /**
  * A 2xx with a page for a browser is the answer of a proxy, or of a portal that wants somebody to log in. The SDK would find in it an
- * object, a listing without keys, or a success. Objects of ours are never stored as HTML. (OpenStack Swift calls an empty answer HTML.)
+ * object, a listing without keys, or a success. Objects of ours are never stored as HTML. OpenStack Swift calls its empty answers
+ * HTML too; those are no pages, and have the request id of an S3 server.
  */
 function refusePages(client: S3Client): void {
   client.middlewareStack.add(
     (next) => async (args) => {
       const result = await next(args);
       const { statusCode, headers } = result.response as { statusCode: number; headers: Record<string, string> };
-      const empty = statusCode === 204 || (headers["content-length"] === "0" && headers["etag"] !== undefined);
-      if (statusCode < 300 && !empty && /^text\/html\b/i.test(headers["content-type"] ?? "")) {
+      const isHtml = /^text\/html\b/i.test(headers["content-type"] ?? "");
+      const isEmpty = statusCode === 204 || headers["content-length"] === "0";
+      if (statusCode < 300 && isHtml && !(isEmpty && headers["x-amz-request-id"] !== undefined)) {
         throw Object.assign(new Error("an HTML page"), { $metadata: { httpStatusCode: statusCode } });
       }
       return result;

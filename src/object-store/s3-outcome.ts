@@ -49,6 +49,9 @@ const IN_DOUBT = { retryable: true, effect: "unknown" } as const;
 /** Nobody knows, and the next time will not be different. */
 const DEAD_END = { retryable: false, effect: "unknown" } as const;
 
+/** Of Alibaba: the object that was to be created exists. */
+export const OSS_EXISTS = "FileAlreadyExists";
+
 const SETTING = "system.storage.object";
 const ACCESS = "the credentials do not allow this";
 
@@ -100,7 +103,8 @@ export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly 
     return { kind: "no-such-upload" };
   }
   if (isConditional(request)) {
-    if (status === 412) return { kind: "condition-failed" };
+    // Alibaba answers its own header with 409, which elsewhere leaves the race open.
+    if (status === 412 || code === OSS_EXISTS) return { kind: "condition-failed" };
     // AWS answers 404 where others say 412: the object that the ETag belongs to is gone.
     if (code === "NoSuchKey" && request.condition === "if-match") return { kind: "condition-failed" };
   }
@@ -150,8 +154,10 @@ function statusVerdict(
   if (status >= 500) return { ...IN_DOUBT, advice: "the store failed" };
   // Two conditional requests were in flight at once; neither is decided. Not a lost race.
   if (status === 409) return { ...IN_DOUBT, advice: "another request for the same object was under way" };
-  // Of a put it is an answer. Nothing else of ours sets a condition: something on the way repeated the request, and the first won.
-  if (status === 412) return { ...IN_DOUBT, advice: "a condition did not hold, though none was set" };
+  // A completion sets no condition: something on the way repeated the request with one, and the first won.
+  if (status === 412 && request.operation === "completeMultipart") {
+    return { ...IN_DOUBT, advice: "a condition did not hold, though none was set" };
+  }
   if (status === 408) return { ...IN_DOUBT, advice: "the store gave up waiting" };
   // A 200 whose body is no answer we know: something happened, nobody knows what.
   if (status < 300) return { ...IN_DOUBT, advice: "the answer could not be read" };

@@ -127,6 +127,11 @@ export class HttpServer {
   }
 
   #accept(socket: Socket): void {
+    if (!this.#server.listening) {
+      // Accepted by the kernel before the server went down, handed over afterwards: left open it would keep `close` waiting.
+      resetSocket(socket);
+      return;
+    }
     this.#sockets.add(socket);
     this.#fresh.add(socket);
     socket.on("close", () => this.#sockets.delete(socket));

@@ -25,9 +25,9 @@ export interface ScriptReport extends LedgerCounts {
 /**
  * One seeded script of faults, with a producing engine, one that follows the log all the while, and in every second script another
  * that takes the shard over half-way. Then the faults end, what was late lands, and everything is checked. Throws, with an
- * expression that makes the script again, when a promise was broken.
+ * expression that makes the script again, when a promise was broken. `onPhase` is told what begins.
  */
-export async function runScript(seed: number): Promise<ScriptReport> {
+export async function runScript(seed: number, onPhase: (phase: string) => void): Promise<ScriptReport> {
   const random = seededRandom(seed);
   const faults = randomFaults({ seed, rate: 0.05 + random.float() * 0.25 });
   const takenOver = random.float() < 0.5;
@@ -69,11 +69,14 @@ export async function runScript(seed: number): Promise<ScriptReport> {
   };
   try {
     faults.pause();
+    // Its first open probes the store, with a crowd of requests that may take longer than the short timeouts below.
+    await (await open(false, patient)).close();
     const first = await open();
     await first.createTopic(TOPIC, { partitions: PARTITIONS });
     const follower = await open(true);
     faults.resume();
 
+    onPhase("produce");
     const ledger = new Ledger();
     let told = 0;
     const goOn = (): boolean => told++ < APPENDS;
@@ -89,21 +92,25 @@ export async function runScript(seed: number): Promise<ScriptReport> {
     const seen = follow(follower, stop.signal);
     const producing = [produce(first)];
     if (takenOver) {
-      while (told < APPENDS / 2) await pause(5);
+      await until(() => told >= APPENDS / 2);
       producing.push(open().then(produce, ignoreUnavailable));
     }
     await Promise.all(producing);
     faults.clear();
+    onPhase("late landings");
     await server.landLate();
+    onPhase("check");
 
     const reader = await open(true, patient);
     const counts = await ledger.check(reader, TOPIC);
+    onPhase("end of the follower");
     stop.abort();
     const followed = await seen;
     const stored = await readAll((await reader.topic(TOPIC)).partition(0));
     for (const [offset, value] of followed) {
       if (stored[offset] !== value) throw new Error(`two readers saw different records at offset ${offset}`);
     }
+    onPhase("another append");
     // Whoever owns the shard, or nobody: the next one can go on.
     const last = await open(false, patient);
     await ledger.produce(await last.topic(TOPIC), { producers: 1, goOn: onceMore() });
@@ -121,7 +128,9 @@ export async function runScript(seed: number): Promise<ScriptReport> {
       console.log(faults.fired.map((f) => `${f.index} ${f.operation} ${f.key} ${JSON.stringify(f.fault)}`).join("\n"));
     throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   } finally {
+    onPhase("close of the engines");
     await Promise.allSettled(engines.map((engine) => engine.close()));
+    onPhase("close of the server");
     await server.close();
   }
 }
@@ -151,6 +160,10 @@ function ignoreUnavailable(error: unknown): void {
 function onceMore(): () => boolean {
   let left = 1;
   return () => left-- > 0;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await pause(5);
 }
 
 function pause(ms: number): Promise<void> {

@@ -12,11 +12,15 @@ const LIMIT_MS = 60_000;
 /** A script that hangs says which it is. */
 async function inTime(seed: number): Promise<ScriptReport> {
   let timer: NodeJS.Timeout | undefined;
+  let phase = "begin";
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`seed ${seed}: still running after ${LIMIT_MS / 1000} s`)), LIMIT_MS);
+    timer = setTimeout(
+      () => reject(new Error(`seed ${seed}: still at "${phase}" after ${LIMIT_MS / 1000} s`)),
+      LIMIT_MS,
+    );
   });
   try {
-    return await Promise.race([runScript(seed), late]);
+    return await Promise.race([runScript(seed, (next) => (phase = next)), late]);
   } finally {
     clearTimeout(timer);
   }

@@ -28,6 +28,8 @@ export function testConfig(overrides: Overrides = {}): Config {
       kind: overrides.storage?.kind ?? "memory",
       object: {
         service: "s3",
+        provider: undefined,
+        account: undefined,
         bucket: "",
         region: "us-east-1",
         endpoint: undefined,
@@ -39,6 +41,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         credentials: undefined,
         forcePathStyle: true,
         payloadSigning: "auto",
+        createIfAbsent: "if-none-match",
         requestTimeoutMs: 15_000,
         deadlineMs: 60_000,
         ...overrides.storage?.object,

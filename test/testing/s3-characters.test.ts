@@ -16,6 +16,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { afterEach, describe, expect, test } from "vitest";
 
+import { signForGoogle, type SignedRequest } from "../../src/object-store/google-signature.ts";
 import { createS3Store } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 import type { StoreUnderTest } from "../../src/testing/conformance/conformance-case.ts";
@@ -48,6 +49,19 @@ async function start(character: S3Character): Promise<EndpointClient> {
 function withHeader(on: EndpointClient, name: string, value: string): S3Client {
   const client = withHeaders(clientOf(on.endpoint), { [name]: value });
   clients.push(client);
+  return client;
+}
+
+/** With a condition of Google's, and signed its way. */
+function withGeneration(on: EndpointClient, generation: string): S3Client {
+  const client = withHeader(on, "x-goog-if-generation-match", generation);
+  client.middlewareStack.add(
+    (next) => (args) => {
+      signForGoogle(args.request as SignedRequest, on.endpoint.credentials);
+      return next(args);
+    },
+    { step: "deserialize", name: "signForGoogle" },
+  );
   return client;
 }
 
@@ -117,13 +131,15 @@ describe("conditions", () => {
     const { s3 } = on;
     expect(await verdict(put(s3, "1", { IfNoneMatch: "*" }))).toBe(200);
     expect(await verdict(put(s3, "2", { IfNoneMatch: "*" }))).toBe(200);
-    const absent = withHeader(on, "x-goog-if-generation-match", "0");
+    const mixed = withHeader(on, "x-goog-if-generation-match", "0");
+    expect(await verdict(put(mixed, "3"))).toEqual([400, "ExcessHeaderValues"]);
+    const absent = withGeneration(on, "0");
     expect(await verdict(put(absent, "3"))).toEqual(FAILED);
     expect(await completesOver(absent, {})).toEqual([501, "NotImplemented"]);
     await s3.send(new DeleteObjectCommand(OBJECT));
     expect(await verdict(put(absent, "4"))).toBe(200);
     const generation = await generationOf(on);
-    const current = withHeader(on, "x-goog-if-generation-match", generation);
+    const current = withGeneration(on, generation);
     expect(await verdict(put(current, "5"))).toBe(200);
     expect(await verdict(put(current, "6"))).toEqual(FAILED);
     expect(await text(s3)).toBe("5");

@@ -9,7 +9,7 @@ import { startAttempt } from "../attempt.ts";
 import { readAnswer } from "../s3-answer.ts";
 import { collectBody } from "../s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "../s3-client.ts";
-import { s3Outcome, type S3Operation } from "../s3-outcome.ts";
+import { OSS_EXISTS, s3Outcome, type S3Operation } from "../s3-outcome.ts";
 import { answerOf, settleAll, type CreateAnswer, type RaceCreate } from "./race-create.ts";
 
 export interface S3WireSettings extends S3ClientSettings {
@@ -169,7 +169,7 @@ export class S3Wire {
         const input = { ...this.object(key), Body: body, ContentLength: body.length, IfNoneMatch: "*" };
         const answer = await this.send("put", key, new PutObjectCommand(input), { barrier });
         if (answer.error === undefined) return { kind: "written" };
-        return answer.status === 412 ? { kind: "refused" } : answerOf(answer.error);
+        return answer.status === 412 || answer.code === OSS_EXISTS ? { kind: "refused" } : answerOf(answer.error);
       }),
     );
   };

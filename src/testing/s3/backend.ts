@@ -133,6 +133,7 @@ export function createS3Backend(options: S3BackendOptions = {}): S3Backend {
       credentials,
       region: traits.has("any-region") ? undefined : region,
       nowMs: world.nowMs(),
+      google: traits.has("wants-generation-match"),
     });
     const call = readS3Call(request);
     if (call.operation === "Unknown") {

@@ -9,7 +9,7 @@ export const S3_TRAITS = {
   "refuses-conditions": "answers 501 NotImplemented to every write with If-Match or If-None-Match",
   "ignores-complete-conditions": "minds conditions of PutObject only, not of Complete, Copy and Delete",
   "wants-generation-match":
-    "ignores If-None-Match and If-Match on writes; x-goog-if-generation-match: 0 creates if absent, another number replaces that generation; multipart takes no condition (501)",
+    "ignores If-None-Match and If-Match on writes; x-goog-if-generation-match: 0 creates if absent, another number replaces that generation; multipart takes no condition (501); requests with both x-amz- and x-goog- headers are 400 ExcessHeaderValues, so such a one is signed with GOOG4-HMAC-SHA256",
   "wants-forbid-overwrite":
     "ignores If-None-Match and If-Match on writes; x-oss-forbid-overwrite: true creates if absent, and answers 409 FileAlreadyExists",
   "fails-race-losers":
@@ -56,8 +56,11 @@ export const S3_PROVIDERS = {
   r2: ["equal-parts", "plain-by-default"],
   gcs: ["wants-generation-match", "plain-by-default"],
   oss: ["wants-forbid-overwrite", "plain-by-default"],
+  /** Reports disagree on If-None-Match: this is the worse one. */
   oci: ["ignores-conditions", "refuses-chunked-bodies", "plain-by-default"],
   b2: ["refuses-conditions", "plain-by-default"],
+  wasabi: ["ignores-conditions", "plain-by-default"],
+  garage: ["ignores-conditions", "plain-by-default"],
   minio: ["forgets-uploads", "lists-uploads-by-exact-key", "plain-by-default"],
   seaweedfs: ["races-conditions", "plain-by-default"],
   rustfs: ["races-conditions", "plain-by-default"],

@@ -8,7 +8,7 @@ import type { S3Operation } from "../s3-call.ts";
 import type { S3Trait } from "./character.ts";
 import { readChunkedBody } from "./chunked-body.ts";
 import { S3Refusal } from "./refusal.ts";
-import type { Signer } from "./signature.ts";
+import { payloadHash, type Signer } from "./signature.ts";
 
 /** A checksum that was sent and is right: stored with the object, answered with it. */
 export interface Checksum {
@@ -43,7 +43,7 @@ export function readPayload(
 ): Payload {
   const { headers } = request;
   if (traits.has("refuses-checksum-headers")) refuseChecksums(headers);
-  const sent = headers["x-amz-content-sha256"] ?? "";
+  const sent = payloadHash(headers) ?? "";
   const chunked = sent.startsWith("STREAMING-");
   if (chunked && traits.has("refuses-chunked-bodies")) throw new S3Refusal("MissingContentLength");
   const { bytes, trailer } = chunked

@@ -7,6 +7,8 @@ const REFUSALS = {
   BucketNotEmpty: [409, "The bucket that you tried to delete is not empty."],
   EntityTooLarge: [400, "Your proposed upload exceeds the maximum allowed object size."],
   EntityTooSmall: [400, "Your proposed upload is smaller than the minimum allowed object size."],
+  /** Google's. */
+  ExcessHeaderValues: [400, "A header that may have one value has several."],
   ExpiredToken: [400, "The provided token has expired."],
   FileAlreadyExists: [409, "The object you specified already exists and can not be overwritten."],
   IllegalLocationConstraintException: [

@@ -10,6 +10,18 @@ import { S3Refusal } from "./refusal.ts";
  */
 
 const ALGORITHM = "AWS4-HMAC-SHA256";
+
+/** The two families of names: Google's Version 4 is Amazon's with other ones. */
+const AMAZON = { algorithm: ALGORITHM, key: "AWS4", service: "s3", end: "aws4_request", prefix: "x-amz-" } as const;
+const GOOGLE = {
+  algorithm: "GOOG4-HMAC-SHA256",
+  key: "GOOG4",
+  service: "storage",
+  end: "goog4_request",
+  prefix: "x-goog-",
+} as const;
+type Dialect = typeof AMAZON | typeof GOOGLE;
+
 const SKEW_MS_MAX = 15 * 60 * 1000;
 
 interface Verification {
@@ -17,6 +29,8 @@ interface Verification {
   /** undefined: any. */
   readonly region: string | undefined;
   readonly nowMs: number;
+  /** Google's way too: `GOOG4-HMAC-SHA256` and headers of its own. */
+  readonly google?: boolean;
 }
 
 /** Who signed a request, and what the signatures of its chunks go on from. */
@@ -31,27 +45,31 @@ export interface Signer {
 }
 
 /** Throws the `S3Refusal` that S3 would answer unless the Authorization header of `request` is right. */
-export function verifySignature(request: HttpRequest, { credentials, region, nowMs }: Verification): Signer {
-  const authorization = readAuthorization(request);
+export function verifySignature(
+  request: HttpRequest,
+  { credentials, region, nowMs, google = false }: Verification,
+): Signer {
+  const dialect = google ? dialectOf(request) : AMAZON;
+  const authorization = readAuthorization(request, dialect);
   const { accessKeyId, date, signedHeaders, signature } = authorization;
   const credential = credentials.find((one) => one.accessKeyId === accessKeyId);
   if (credential === undefined) {
     throw new S3Refusal("InvalidAccessKeyId", { elements: { AWSAccessKeyId: accessKeyId } });
   }
   checkToken(credential, request.headers["x-amz-security-token"], nowMs);
-  if (region !== undefined && authorization.region !== region) {
+  if (region !== undefined && dialect === AMAZON && authorization.region !== region) {
     throw new S3Refusal("AuthorizationHeaderMalformed", {
       message: `The authorization header is malformed; the region '${authorization.region}' is wrong; expecting '${region}'`,
       elements: { Region: region },
     });
   }
-  const time = requestTime(request, date, nowMs);
-  checkSignedHeaders(request, signedHeaders);
+  const time = requestTime(request, dialect, date, nowMs);
+  checkSignedHeaders(request, dialect, signedHeaders);
 
-  const scope = `${date}/${authorization.region}/s3/aws4_request`;
-  const canonical = canonicalRequest(request, signedHeaders);
-  const toSign = `${ALGORITHM}\n${time}\n${scope}\n${sha256Hex(canonical)}`;
-  const signingKey = signingKeyOf(credential, date, authorization.region);
+  const scope = `${date}/${authorization.region}/${dialect.service}/${dialect.end}`;
+  const canonical = canonicalRequest(request, dialect, signedHeaders);
+  const toSign = `${dialect.algorithm}\n${time}\n${scope}\n${sha256Hex(canonical)}`;
+  const signingKey = signingKeyOf(credential, dialect, date, authorization.region);
   if (hmac(signingKey, toSign).toString("hex") !== signature) {
     // Amazon repeats all this too, session token included: what clients must keep out of their logs.
     throw new S3Refusal("SignatureDoesNotMatch", {
@@ -88,7 +106,22 @@ interface Authorization {
   readonly signature: string;
 }
 
-function readAuthorization({ headers, url }: HttpRequest): Authorization {
+/** Google refuses a request with headers of both families, whatever its signature. */
+function dialectOf({ headers }: HttpRequest): Dialect {
+  const names = Object.keys(headers);
+  const [amazons, googles] = [AMAZON, GOOGLE].map(({ prefix }) => names.some((name) => name.startsWith(prefix)));
+  if (amazons === true && googles === true) {
+    throw new S3Refusal("ExcessHeaderValues", { message: "Requests cannot specify both x-amz and x-goog headers" });
+  }
+  return googles === true ? GOOGLE : AMAZON;
+}
+
+/** The SHA-256 of the payload, or what stands in its place, by the header of whoever signed. */
+export function payloadHash(headers: HttpRequest["headers"]): string | undefined {
+  return headers["x-amz-content-sha256"] ?? headers["x-goog-content-sha256"];
+}
+
+function readAuthorization({ headers, url }: HttpRequest, dialect: Dialect): Authorization {
   const header = headers["authorization"];
   if (header === undefined) {
     if (/[?&]X-Amz-Signature=/i.test(url)) {
@@ -96,19 +129,20 @@ function readAuthorization({ headers, url }: HttpRequest): Authorization {
     }
     throw new S3Refusal("AccessDenied");
   }
-  if (!header.startsWith(`${ALGORITHM} `)) {
+  if (!header.startsWith(`${dialect.algorithm} `)) {
     throw new S3Refusal("InvalidRequest", {
-      message: `The authorization mechanism you have provided is not supported. Please use ${ALGORITHM}.`,
+      message: `The authorization mechanism you have provided is not supported. Please use ${dialect.algorithm}.`,
     });
   }
   const fields = new Map(
     header
-      .slice(ALGORITHM.length + 1)
+      .slice(dialect.algorithm.length + 1)
       .split(",")
       .map((field) => field.trim().split("=", 2) as [string, string]),
   );
   const [, accessKeyId, date, region] =
-    /^([^/]+)\/(\d{8})\/([^/]+)\/s3\/aws4_request$/.exec(fields.get("Credential") ?? "") ?? [];
+    /^([^/]+)\/(\d{8})\/([^/]+)\/(?:s3\/aws4_request|storage\/goog4_request)$/.exec(fields.get("Credential") ?? "") ??
+    [];
   const signedHeaders = fields.get("SignedHeaders")?.split(";");
   const signature = fields.get("Signature");
   if (
@@ -136,8 +170,8 @@ function checkToken(credential: S3Credential, token: string | undefined, nowMs: 
   }
 }
 
-function requestTime({ headers }: HttpRequest, date: string, nowMs: number): string {
-  const time = headers["x-amz-date"] ?? "";
+function requestTime({ headers }: HttpRequest, { prefix }: Dialect, date: string, nowMs: number): string {
+  const time = headers[`${prefix}date`] ?? "";
   const [, year, month, day, hour, minute, second] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(time) ?? [];
   const timeMs = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
   if (Number.isNaN(timeMs)) {
@@ -161,9 +195,9 @@ function requestTime({ headers }: HttpRequest, date: string, nowMs: number): str
 }
 
 /** What is not signed could be changed on the way. */
-function checkSignedHeaders({ headers }: HttpRequest, signedHeaders: readonly string[]): void {
+function checkSignedHeaders({ headers }: HttpRequest, { prefix }: Dialect, signedHeaders: readonly string[]): void {
   const unsigned = Object.keys(headers).filter(
-    (name) => (name === "host" || name.startsWith("x-amz-")) && !signedHeaders.includes(name),
+    (name) => (name === "host" || name.startsWith(prefix)) && !signedHeaders.includes(name),
   );
   if (unsigned.length > 0) {
     throw new S3Refusal("AccessDenied", {
@@ -171,14 +205,18 @@ function checkSignedHeaders({ headers }: HttpRequest, signedHeaders: readonly st
       elements: { HeadersNotSigned: unsigned.join(", ") },
     });
   }
-  if (headers["x-amz-content-sha256"] === undefined) {
+  if (payloadHash(headers) === undefined) {
     throw new S3Refusal("InvalidRequest", {
       message: "Missing required header for this request: x-amz-content-sha256",
     });
   }
 }
 
-function canonicalRequest({ method, url, headers }: HttpRequest, signedHeaders: readonly string[]): string {
+function canonicalRequest(
+  { method, url, headers }: HttpRequest,
+  { prefix }: Dialect,
+  signedHeaders: readonly string[],
+): string {
   const questionMark = url.indexOf("?");
   const path = questionMark === -1 ? url : url.slice(0, questionMark);
   const query = questionMark === -1 ? "" : url.slice(questionMark + 1);
@@ -189,7 +227,7 @@ function canonicalRequest({ method, url, headers }: HttpRequest, signedHeaders: 
     ...signedHeaders.map((name) => `${name}:${(headers[name] ?? "").trim().replace(/ +/g, " ")}`),
     "",
     signedHeaders.join(";"),
-    headers["x-amz-content-sha256"] ?? "",
+    headers[`${prefix}content-sha256`] ?? "",
   ].join("\n");
 }
 
@@ -224,9 +262,9 @@ function reencoded(escaped: string): string {
   return encodeURIComponent(plain).replace(/[!'()*]/g, (found) => `%${found.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-function signingKeyOf({ secretAccessKey }: S3Credential, date: string, region: string): Buffer {
-  let key: Buffer = Buffer.from(`AWS4${secretAccessKey}`, "utf8");
-  for (const step of [date, region, "s3", "aws4_request"]) key = hmac(key, step);
+function signingKeyOf({ secretAccessKey }: S3Credential, dialect: Dialect, date: string, region: string): Buffer {
+  let key: Buffer = Buffer.from(`${dialect.key}${secretAccessKey}`, "utf8");
+  for (const step of [date, region, dialect.service, dialect.end]) key = hmac(key, step);
   return key;
 }
 

@@ -59,8 +59,8 @@ export async function proveStore(options: FirstUse): Promise<number> {
 }
 
 export function probedServer(config: Config): ProbedServer {
-  const { endpoint, region, bucket } = config.storage.object;
-  return { endpoint: endpoint ?? "aws", region, bucket };
+  const { endpoint, region, bucket, createIfAbsent } = config.storage.object;
+  return { endpoint: endpoint ?? "aws", region, bucket, createIfAbsent };
 }
 
 /** For people. */
@@ -69,6 +69,9 @@ export function placeOf(config: Config): string {
   const below = prefix === "" ? "" : `, prefix ${prefix}`;
   return `bucket ${bucket}${below} at ${endpoint ?? `AWS ${region}`}`;
 }
+
+/** An engine must not wait long for what only tidies up. */
+const SWEEP_DEADLINE_MS = 5_000;
 
 async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; readonly requests: number }> {
   const { config, runtime, raw } = options;
@@ -91,7 +94,8 @@ async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; r
     return { facts: outcome.facts, requests: totalRequests(meter.metrics()) + (wire?.requests ?? 0) };
   } finally {
     try {
-      await removeProbeKeys(store, prefix);
+      const sweeping = settling(meter.store, { clock, random, deadlineMs: SWEEP_DEADLINE_MS, requestTimeoutMs });
+      await removeProbeKeys(sweeping, prefix);
     } catch (error) {
       // Some keys may write but not delete. The objects are small, and what matters was found out.
       logger.warn("the probe of the store could not remove what it wrote", { prefix, problem: String(error) });

@@ -90,6 +90,12 @@ describe("the first engine that opens a bucket for writing", () => {
     await expect(Engine.open(b.config())).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
   });
 
+  test('a result about another way to say "only if absent" does not count: it may be ignored', async () => {
+    const s3 = await place({ character: "wants-forbid-overwrite" });
+    await open(s3.config({ createIfAbsent: "x-oss-forbid-overwrite" }));
+    await expect(Engine.open(s3.config())).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
+  });
+
   test.each([
     ["ignores-conditions", "ignores If-None-Match"],
     ["races-conditions", "not atomic"],

@@ -23,6 +23,12 @@ export async function ensureBucket(
 ): Promise<boolean> {
   const { bucket } = settings;
   const client = createS3Client(settings);
+  client.middlewareStack.add(
+    (next, context) => (args) =>
+      next(context["commandName"] === "CreateBucketCommand" ? { ...args, input: createBucketInput(settings) } : args),
+    // Behind the SDK's own, which puts the region into every such request, and into the command itself.
+    { step: "serialize", priority: "high", name: "locationAsMeant" },
+  );
   const send = <T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> =>
     retried(new RetriedCall(retries, "createBucket", bucket, undefined), async (signal) => {
       try {

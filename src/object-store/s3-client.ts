@@ -78,14 +78,17 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
 
 /**
  * A 2xx with a page for a browser is the answer of a proxy, or of a portal that wants somebody to log in. The SDK would find in it an
- * object, a listing without keys, or a success. Objects of ours are never stored as HTML.
+ * object, a listing without keys, or a success. Objects of ours are never stored as HTML. OpenStack Swift calls its empty answers
+ * HTML too; those are no pages, and have the request id of an S3 server.
  */
 function refusePages(client: S3Client): void {
   client.middlewareStack.add(
     (next) => async (args) => {
       const result = await next(args);
       const { statusCode, headers } = result.response as { statusCode: number; headers: Record<string, string> };
-      if (statusCode < 300 && /^text\/html\b/i.test(headers["content-type"] ?? "")) {
+      const isHtml = /^text\/html\b/i.test(headers["content-type"] ?? "");
+      const isEmpty = statusCode === 204 || headers["content-length"] === "0";
+      if (statusCode < 300 && isHtml && !(isEmpty && headers["x-amz-request-id"] !== undefined)) {
         throw Object.assign(new Error("an HTML page"), { $metadata: { httpStatusCode: statusCode } });
       }
       return result;

@@ -154,8 +154,10 @@ function statusVerdict(
   if (status >= 500) return { ...IN_DOUBT, advice: "the store failed" };
   // Two conditional requests were in flight at once; neither is decided. Not a lost race.
   if (status === 409) return { ...IN_DOUBT, advice: "another request for the same object was under way" };
-  // Of a put it is an answer. Nothing else of ours sets a condition: something on the way repeated the request, and the first won.
-  if (status === 412) return { ...IN_DOUBT, advice: "a condition did not hold, though none was set" };
+  // A completion sets no condition: something on the way repeated the request with one, and the first won.
+  if (status === 412 && request.operation === "completeMultipart") {
+    return { ...IN_DOUBT, advice: "a condition did not hold, though none was set" };
+  }
   if (status === 408) return { ...IN_DOUBT, advice: "the store gave up waiting" };
   // A 200 whose body is no answer we know: something happened, nobody knows what.
   if (status < 300) return { ...IN_DOUBT, advice: "the answer could not be read" };

@@ -69,6 +69,8 @@ export async function runScript(seed: number, onPhase: (phase: string) => void):
   };
   try {
     faults.pause();
+    // Its first open probes the store, with a crowd of requests that may take longer than the short timeouts below.
+    await (await open(false, patient)).close();
     const first = await open();
     await first.createTopic(TOPIC, { partitions: PARTITIONS });
     const follower = await open(true);

@@ -72,6 +72,14 @@ describe("a 2xx that no S3 server sent is never success", () => {
     expect(await server.openSockets()).toBeLessThanOrEqual(1);
   });
 
+  test("but OpenStack Swift calls its empty answers HTML, and means them", async () => {
+    const swift = { ...HTML, etag: '"0a"', "x-amz-request-id": "tx1" };
+    server.answer = sends(200, "", swift);
+    await expect(store.put(KEY, BODY, IF_ABSENT)).resolves.toEqual({ kind: "written", etag: "0a" });
+    server.answer = sends(204, "", swift);
+    await expect(store.delete([KEY])).resolves.toBeUndefined();
+  });
+
   test.each(["put", "get", "head", "list", "delete"])("an empty 200, or 204, to %s", async (name) => {
     for (const status of [200, 204]) {
       server.answer = sends(status, "");

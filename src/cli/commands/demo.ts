@@ -70,7 +70,8 @@ export const demo: Command = {
     const { Engine } = await import("../../engine/engine.ts");
     const { openStore } = await import("../../engine/open-store.ts");
     const { metered } = await import("../../object-store/metered.ts");
-    const { store, metrics } = metered(await openStore(config, context.runtime, false), context.runtime.clock);
+    const counted = metered(await openStore(config, context.runtime, false), context.runtime.clock);
+    const { store } = counted;
     try {
       const report = await new Demo({ context, plan, config, source, store, Engine }).run();
       await tell(context, report, place);
@@ -81,7 +82,7 @@ export const demo: Command = {
       if (interruption.exitCode === undefined) throw error;
       return interruption.exitCode;
     } finally {
-      const answered = Object.values(metrics()).some(({ requests, errors }) => requests > errors);
+      const answered = Object.values(counted.metrics()).some(({ requests, errors }) => requests > errors);
       await cleanUp(context, args, place, store, answered);
     }
   },

@@ -59,8 +59,8 @@ export async function proveStore(options: FirstUse): Promise<number> {
 }
 
 export function probedServer(config: Config): ProbedServer {
-  const { endpoint, region, bucket } = config.storage.object;
-  return { endpoint: endpoint ?? "aws", region, bucket };
+  const { endpoint, region, bucket, createIfAbsent } = config.storage.object;
+  return { endpoint: endpoint ?? "aws", region, bucket, createHeader: createIfAbsent };
 }
 
 /** For people. */

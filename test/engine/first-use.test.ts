@@ -90,6 +90,14 @@ describe("the first engine that opens a bucket for writing", () => {
     await expect(Engine.open(b.config())).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
   });
 
+  test("a result found with another header of create-if-absent does not count: this server may not mind ours", async () => {
+    const s3 = await place({ character: "wants-forbid-overwrite" });
+    await (await open(s3.config({ createIfAbsent: "x-oss-forbid-overwrite" }))).close();
+    await expect(Engine.open(s3.config())).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
+    const again = await open(s3.config({ createIfAbsent: "x-oss-forbid-overwrite" }));
+    expect(again.metrics().probeRequests).toBe(0);
+  });
+
   test.each([
     ["ignores-conditions", "ignores If-None-Match"],
     ["races-conditions", "not atomic"],

@@ -153,7 +153,7 @@ describe("the short form", () => {
   });
 });
 
-const SERVER = { endpoint: "http://store:9000", region: "us-east-1", bucket: "b" };
+const SERVER = { endpoint: "http://store:9000", region: "us-east-1", bucket: "b", createHeader: "if-none-match" };
 
 function record(overrides: Partial<NewRecord> = {}): NewRecord {
   return {

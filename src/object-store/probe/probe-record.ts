@@ -11,12 +11,17 @@ export const PROBE_VERSION = 1;
 /** Records are looked at from the newest; further back there is nothing worth a request each. */
 const RECORDS_READ_MAX = 8;
 
-/** The server that a record is about. Another one behind the same objects (a copied bucket, a new endpoint) is probed anew. */
+/**
+ * The server that a record is about, and how it was asked. Another one behind the same objects (a copied bucket, a new endpoint) is
+ * probed anew; so is this one asked by another header: a server that minds one ignores the others.
+ */
 export interface ProbedServer {
   /** URL, or "aws". */
   readonly endpoint: string;
   readonly region: string;
   readonly bucket: string;
+  /** A `CreateIfAbsentHeader`; of a stored record perhaps one of a later version. */
+  readonly createHeader: string;
 }
 
 /** `probe/<time>-<rand>.json`; its layout stands in docs/doctor.md. */
@@ -85,12 +90,13 @@ export function parseProbeRecord(body: Uint8Array): ProbeRecord | undefined {
   if (value?.["format"] !== FORMAT || value["version"] !== PROBE_VERSION) return undefined;
   const { createdAt, server, facts } = value;
   if (typeof createdAt !== "string" || !isObject(server) || !isObject(facts)) return undefined;
-  const { endpoint, region, bucket } = server;
+  const { endpoint, region, bucket, createHeader } = server;
   if (typeof endpoint !== "string" || typeof region !== "string" || typeof bucket !== "string") return undefined;
+  if (typeof createHeader !== "string") return undefined;
   const checked = checkFacts(facts);
   if (checked === undefined) return undefined;
   // Not the verdict that stands there: a later version may have learned more about the same facts.
-  return { server: { endpoint, region, bucket }, createdAt, verdict: verdictOf(checked), facts: checked };
+  return { server: { endpoint, region, bucket, createHeader }, createdAt, verdict: verdictOf(checked), facts: checked };
 }
 
 function checkFacts(facts: Record<string, unknown>): ProbeFacts | undefined {
@@ -123,7 +129,9 @@ const SPELLING = [
 ] as const satisfies readonly ProbeFacts["ifMatchEtag"][];
 
 function sameServer(a: ProbedServer, b: ProbedServer): boolean {
-  return a.endpoint === b.endpoint && a.region === b.region && a.bucket === b.bucket;
+  return (
+    a.endpoint === b.endpoint && a.region === b.region && a.bucket === b.bucket && a.createHeader === b.createHeader
+  );
 }
 
 function parseJson(body: Uint8Array): Record<string, unknown> | undefined {

@@ -56,6 +56,14 @@ describe("a race of creates", () => {
     expect(report.detail).toContain("losers were also answered 140 × HTTP 500");
   });
 
+  test("losers that were turned away for being too many have not raced: nothing is known of the store", async () => {
+    for (const wrap of [(inner: ObjectStore) => inner, bad.racesConditions]) {
+      const report = await race(bad.takesOneAtATime(wrap(createMemoryStore())));
+      expect(report).toMatchObject({ finding: "unclear", error: { status: 503 } });
+      expect(report.detail).toContain("0 of 20 rounds");
+    }
+  });
+
   test("a winner without an answer is a winner", async () => {
     expect((await race(bad.losesAnswers(createMemoryStore()))).finding).toBe("atomic");
   });

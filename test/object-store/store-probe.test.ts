@@ -193,6 +193,8 @@ describe("the stored result", () => {
     await writeProbeRecord(store, record({ timeMs: later(2), server: { ...SERVER, endpoint: "http://other:9000" } }));
     const broken = "probe/20270101T000000000Z-0000000000000000.json" as ObjectKey;
     await store.put(broken, Buffer.from("{"), { condition: { kind: "none" } });
+    // As consoles make them for a folder.
+    await store.put("probe/" as ObjectKey, new Uint8Array(0), { condition: { kind: "none" } });
     const leftover = "probe/doctor-0000000000000000/race-1" as ObjectKey;
     await store.put(leftover, Buffer.from("x"), { condition: { kind: "none" } });
     expect((await findProbeRecord(store, SERVER))?.key).toBe(right);

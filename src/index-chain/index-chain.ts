@@ -1,5 +1,12 @@
 import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq, type ShardId } from "../domain.ts";
-import { asTierlogError, ClosedError, CorruptionError, FencedError, InvariantError, MissingObjectError } from "../errors.ts";
+import {
+  asTierlogError,
+  ClosedError,
+  CorruptionError,
+  FencedError,
+  InvariantError,
+  MissingObjectError,
+} from "../errors.ts";
 import { checkpointKey, indexKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { Clock } from "../runtime/clock.ts";

@@ -162,10 +162,11 @@ export class RetriedCall {
   }
 
   #noTurn(): ObjectStoreError {
-    return new ObjectStoreError(
-      `${this.#operation} ${this.#key}: no part came through while it waited for its turn`,
-      { operation: this.#operation, key: this.#key, retryable: true },
-    );
+    return new ObjectStoreError(`${this.#operation} ${this.#key}: no part came through while it waited for its turn`, {
+      operation: this.#operation,
+      key: this.#key,
+      retryable: true,
+    });
   }
 
   #aborted(): AbortedError {

@@ -146,9 +146,13 @@ export class ServedRequest {
   }
 }
 
-/** A reset and nothing before it: alone, `resetAndDestroy` first sends a FIN, which the other side takes for an orderly end. */
+/**
+ * A reset and nothing before it: alone, `resetAndDestroy` first sends a FIN, which the other side takes for an orderly end.
+ * Where our side was ended already, it is closed: while our FIN is on its way libuv refuses the reset (EINVAL), and
+ * Node then neither frees the handle nor tells of a "close", for which whoever waits would wait for ever.
+ */
 export function resetSocket(socket: Socket): void {
-  socket.resetAndDestroy();
+  if (!socket.writableEnded) socket.resetAndDestroy();
   socket.destroy();
 }
 

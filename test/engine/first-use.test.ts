@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { Config } from "../../src/config/config.ts";
 import { Engine, type OpenOptions } from "../../src/engine/engine.ts";
 import { openStore } from "../../src/engine/open-store.ts";
-import { createMemoryStore } from "../../src/object-store/memory-store.ts";
+import { MemoryBucket, createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import type { Logger } from "../../src/runtime/logger.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
@@ -65,6 +65,7 @@ describe("the first engine that opens a bucket for writing", () => {
     const before = await s3.keys();
     const engine = await open(s3.config());
     expect(engine.metrics().probeRequests).toBe(0);
+    expect(engine.metrics().store.put.requests).toBe(1);
     expect(await s3.keys()).toEqual(before);
   });
 
@@ -91,12 +92,12 @@ describe("the first engine that opens a bucket for writing", () => {
   });
 
   test.each([
-    ["ignores-conditions", "ignores If-None-Match"],
-    ["races-conditions", "not atomic"],
-    ["refuses-conditions", "refuses PUT with If-None-Match"],
-    ["stale-reads", "right after a PUT"],
-    ["unordered-listing", "order of their bytes"],
-  ] as const)("%s: refused before anything but the result is written", async (character, said) => {
+    ["F23 conditional-ignored-provider", "ignores-conditions", "ignores If-None-Match"],
+    ["F24 conditional-racy-provider", "races-conditions", "not atomic"],
+    ["conditions are refused", "refuses-conditions", "refuses PUT with If-None-Match"],
+    ["reads lag behind", "stale-reads", "right after a PUT"],
+    ["listings have no order", "unordered-listing", "order of their bytes"],
+  ] as const)("%s: refused before anything but the result is written", async (_, character, said) => {
     const s3 = await place({ character, staleForMs: 150 });
     const error: unknown = await Engine.open(s3.config()).catch((reason: unknown) => reason);
     expect(error).toMatchObject({
@@ -196,6 +197,16 @@ describe("a store that the caller brings along, for a bucket", () => {
   test("is probed by its own calls", async () => {
     const engine = await open(config, { objectStore: createMemoryStore() });
     expect(engine.metrics().probeRequests).toBeGreaterThan(60);
+  });
+
+  test("that has lost its fence since it was probed is refused", async () => {
+    const bucket = new MemoryBucket();
+    await (await open(config, { objectStore: createMemoryStore(bucket) })).close();
+    await (await open(config, { objectStore: createMemoryStore(bucket) })).close();
+    const before = bucket.keys();
+    const objectStore = bad.ignoresConditions(createMemoryStore(bucket));
+    await expect(Engine.open(config, { objectStore })).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
+    expect(bucket.keys()).toEqual([...before, expect.stringMatching(RECORD)]);
   });
 
   test("is refused as well", async () => {

@@ -1,3 +1,6 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { Config } from "../../src/config/config.ts";
@@ -67,6 +70,23 @@ describe("the first engine that opens a bucket for writing", () => {
     expect(engine.metrics().probeRequests).toBe(0);
     expect(engine.metrics().store.put.requests).toBe(1);
     expect(await s3.keys()).toEqual(before);
+  });
+
+  test("leaves nothing behind in its process that every later promise would pay for", async () => {
+    const s3 = await place();
+    // A promise has an id only while a hook of Node's looks at all of them.
+    const program = `
+      import { executionAsyncId } from "node:async_hooks";
+      import { Engine, loadConfig } from "tierlog";
+      const hooked = () => Promise.resolve().then(() => executionAsyncId() !== 0);
+      const { config } = await loadConfig({ env: process.env, cwd: process.cwd() });
+      const engine = await Engine.open(config);
+      console.log(JSON.stringify([engine.metrics().probeRequests > 60, await hooked()]));
+      await engine.close();
+    `;
+    const env = { PATH: process.env["PATH"], ...s3.env() };
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], { env });
+    expect(JSON.parse(stdout)).toEqual([true, false]);
   });
 
   test("another prefix of the bucket is probed for itself", async () => {

@@ -1,3 +1,4 @@
+/* oxlint-disable vitest/warn-todo -- a list of what is to come is all that this file is */
 import { test } from "vitest";
 
 /** Named cases, and halves of them, that wait for a part of the engine that is not there yet. */

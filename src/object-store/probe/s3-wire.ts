@@ -185,7 +185,10 @@ export class S3Wire {
     throw error;
   }
 
+  /** To be called once nothing is on its way any more. */
   close(): void {
+    // Once used it stays in Node's list of hooks, and every promise of the process pays for each that is in there.
+    this.#extras.disable();
     this.#client.destroy();
   }
 

@@ -92,7 +92,11 @@ export class Engine implements EngineApi {
       // A directory and memory are fenced by our own code; a bucket by whatever stands behind its endpoint.
       const isBucket = config.storage.kind === "object" && !readOnly;
       const external = isBucket && fencing === "external";
-      const partLimiter = new PartLimiter({ partsMax: uploadPartsMax(partsInFlight), logger: runtime.logger });
+      const partLimiter = new PartLimiter({
+        partsMax: uploadPartsMax(partsInFlight),
+        clock: runtime.clock,
+        logger: runtime.logger,
+      });
       const settled = settling(external ? externallyFenced(meter.store) : meter.store, {
         clock: runtime.clock,
         random: runtime.random,

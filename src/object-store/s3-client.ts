@@ -50,6 +50,8 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     region: settings.region,
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
     ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
+    // One in a profile or the environment would get what was decided for AWS: unsigned payloads, the probe's result.
+    ignoreConfiguredEndpointUrls: true,
     forcePathStyle: settings.forcePathStyle,
     maxAttempts: 1,
     cacheMiddleware: true,

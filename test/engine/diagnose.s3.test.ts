@@ -60,7 +60,6 @@ const BAD: Partial<Record<S3Provider | S3Trait, readonly [StoreDiagnosis["verdic
 const TOLD: Partial<Record<S3Provider | S3Trait, readonly [name: string, detail: string]>> = {
   aws: ["If-Match", "in quotes"],
   ceph: ["If-Match", "without quotes only"],
-  "fails-race-losers": ["create-if-absent, racing", "HTTP 500"],
   "misses-with-412": ["If-Match", "on a missing key HTTP 412"],
   "ignores-complete-conditions": ["condition on completing", "ignored"],
   "bare-etags": ["ETag", "without quotes"],

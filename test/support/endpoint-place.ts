@@ -19,7 +19,7 @@ export class EndpointPlace {
     return new EndpointPlace(await S3Endpoint.start({ buckets: [ENDPOINT_BUCKET], ...options }));
   }
 
-  config(overrides: Partial<Pick<Config["storage"]["object"], "fencing" | "prefix" | "bucket">> = {}): Config {
+  config(overrides: Partial<Config["storage"]["object"]> = {}): Config {
     const { accessKeyId, secretAccessKey } = this.endpoint.credentials;
     return defaultConfig({
       storage: {

@@ -10,7 +10,7 @@ import {
 import type { ObjectKey } from "../../domain.ts";
 import type { S3Wire, WireAnswer } from "../probe/s3-wire.ts";
 import { bad, ok, skipped, type Finding, type Lab, type S3Action, type WireCheckSpec } from "./check.ts";
-import { abortRaw, sendRawPart, startRawUpload } from "./raw-upload.ts";
+import { abortRaw, startRawUpload } from "./raw-upload.ts";
 
 /** The store refuses requests that are further off than this; the lease of proofs (gc.grace) bears minutes. */
 const REFUSED_CLOCK_MS = 15 * 60_000;
@@ -105,7 +105,6 @@ const ACTIONS: readonly ActionSpec[] = [
     needs: ["s3:PutObject"],
     async ask(wire, lab, key) {
       const upload = await startRawUpload(wire, lab, key);
-      await sendRawPart(wire, upload, 1, Buffer.from("x"));
       const command = new ListPartsCommand({ ...wire.object(key), UploadId: upload.uploadId });
       const answer = await wire.send<object>("listParts", key, command);
       await abortRaw(wire, lab, upload);

@@ -58,6 +58,8 @@ export interface WireCheckSpec extends Omit<CheckSpec, "run"> {
 export interface Lab {
   /** Retries what may be repeated. */
   readonly store: ObjectStore;
+  /** The same, with time for calls that carry megabytes. */
+  readonly bulk: ObjectStore;
   /** One attempt per call. */
   readonly once: ObjectStore;
   /** The same store over connections of its own; retries as well. */

@@ -60,8 +60,10 @@ export interface Examination {
 }
 
 const CONCURRENCY = 32;
-/** Of one call with its retries: a check that takes longer has found its answer. */
-const CALL_DEADLINE_MS = 10_000;
+/** Of one small call with its retries: a check that takes longer has found its answer. */
+const CALL_DEADLINE_MS = 5_000;
+/** Of one call that carries 5 MiB, over a slow line. */
+const BULK_DEADLINE_MS = 30_000;
 const CLEAN_UP_MS = 30_000;
 
 /**
@@ -86,6 +88,7 @@ export async function examineStore(options: Examination): Promise<StoreDiagnosis
   const once = endedBy(bare, run.signal);
   const lab: Lab = {
     store: endedBy(settling(bare, retrying), run.signal),
+    bulk: endedBy(settling(bare, { ...retrying, deadlineMs: BULK_DEADLINE_MS }), run.signal),
     once,
     other: endedBy(settling(traced(options.other, traces), retrying), run.signal),
     race: wire?.race ?? raceOver(once),

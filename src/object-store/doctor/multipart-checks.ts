@@ -10,11 +10,11 @@ export const MULTIPART_CHECKS: readonly CheckSpec[] = [
     severity: "required",
     hint: "flushes larger than multipart_part_size go through it; the server must take parts of 5 MiB",
     needs: ["s3:PutObject", "s3:GetObject", "s3:ListBucket"],
-    async run({ store, other, key, random }) {
+    async run({ bulk, other, key, random }) {
       const name = key("multipart");
       const part = random.bytes(PART_BYTES_MIN);
       const last = random.bytes(1000);
-      const upload = await store.createMultipart(name);
+      const upload = await bulk.createMultipart(name);
       const parts: UploadedPart[] = await settleAll([upload.putPart(1, part), upload.putPart(2, part)]);
       parts.push(await upload.putPart(3, last));
       // An upload that does not get so far is aborted by the clean-up.

@@ -1,5 +1,5 @@
 import type { ObjectKey } from "../../domain.ts";
-import { PROBE_PREFIX, isProbeRecordKey, probeRecordKey } from "../object-names.ts";
+import { PROBE_PREFIX, isBehindProbeRecords, isProbeRecordKey, probeRecordKey } from "../object-names.ts";
 import type { ObjectStore } from "../object-store.ts";
 import { verdictOf, type ProbeFacts, type StoreVerdict } from "./store-probe.ts";
 
@@ -11,12 +11,17 @@ export const PROBE_VERSION = 1;
 /** Records are looked at from the newest; further back there is nothing worth a request each. */
 const RECORDS_READ_MAX = 8;
 
-/** The server that a record is about. Another one behind the same objects (a copied bucket, a new endpoint) is probed anew. */
+/**
+ * What a record is about. Another server behind the same objects (a copied bucket, a new endpoint) is probed anew, and so is one that
+ * is asked in another way.
+ */
 export interface ProbedServer {
   /** URL, or "aws". */
   readonly endpoint: string;
   readonly region: string;
   readonly bucket: string;
+  /** The header that says "only if absent". */
+  readonly createIfAbsent: string;
 }
 
 /** `probe/<time>-<rand>.json`; its layout stands in docs/doctor.md. */
@@ -39,9 +44,9 @@ export interface FoundRecord {
 export async function findProbeRecord(store: ObjectStore, server: ProbedServer): Promise<FoundRecord | undefined> {
   const keys: ObjectKey[] = [];
   for await (const { key } of store.list(PROBE_PREFIX)) {
-    // Behind the records come leftovers of runs, maybe thousands.
-    if (!isProbeRecordKey(key)) break;
-    keys.push(key);
+    if (isProbeRecordKey(key)) keys.push(key);
+    // Behind the records come leftovers of runs, maybe thousands. Before them at most what others left, as a marker of the folder.
+    else if (isBehindProbeRecords(key)) break;
   }
   for (const key of keys.slice(-RECORDS_READ_MAX).toReversed()) {
     const found = await store.get(key);
@@ -85,12 +90,18 @@ export function parseProbeRecord(body: Uint8Array): ProbeRecord | undefined {
   if (value?.["format"] !== FORMAT || value["version"] !== PROBE_VERSION) return undefined;
   const { createdAt, server, facts } = value;
   if (typeof createdAt !== "string" || !isObject(server) || !isObject(facts)) return undefined;
-  const { endpoint, region, bucket } = server;
+  const { endpoint, region, bucket, createIfAbsent } = server;
   if (typeof endpoint !== "string" || typeof region !== "string" || typeof bucket !== "string") return undefined;
+  if (typeof createIfAbsent !== "string") return undefined;
   const checked = checkFacts(facts);
   if (checked === undefined) return undefined;
   // Not the verdict that stands there: a later version may have learned more about the same facts.
-  return { server: { endpoint, region, bucket }, createdAt, verdict: verdictOf(checked), facts: checked };
+  return {
+    server: { endpoint, region, bucket, createIfAbsent },
+    createdAt,
+    verdict: verdictOf(checked),
+    facts: checked,
+  };
 }
 
 function checkFacts(facts: Record<string, unknown>): ProbeFacts | undefined {
@@ -123,7 +134,8 @@ const SPELLING = [
 ] as const satisfies readonly ProbeFacts["ifMatchEtag"][];
 
 function sameServer(a: ProbedServer, b: ProbedServer): boolean {
-  return a.endpoint === b.endpoint && a.region === b.region && a.bucket === b.bucket;
+  const { endpoint, region, bucket, createIfAbsent } = a;
+  return endpoint === b.endpoint && region === b.region && bucket === b.bucket && createIfAbsent === b.createIfAbsent;
 }
 
 function parseJson(body: Uint8Array): Record<string, unknown> | undefined {

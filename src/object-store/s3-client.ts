@@ -27,7 +27,8 @@ export interface S3ClientSettings {
   readonly createIfAbsent?: CreateIfAbsentHeader;
   /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
   readonly requestTimeoutMs: number;
-  /** Requests beyond it wait for a socket. */
+  /** Default: 3 s, at most `requestTimeoutMs`. Runs also while a request waits for a socket: send no more than `maxSockets` at a time. */
+  readonly connectTimeoutMs?: number;
   readonly maxSockets: number;
 }
 
@@ -64,7 +65,7 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     requestHandler: new NodeHttpHandler({
       httpAgent: new HttpAgent(agent),
       httpsAgent: new HttpsAgent(agent),
-      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, settings.requestTimeoutMs),
+      connectionTimeout: Math.min(settings.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, settings.requestTimeoutMs),
       // Our own deadline comes first; these end what it cannot see.
       requestTimeout: settings.requestTimeoutMs,
       throwOnRequestTimeout: true,

@@ -1,44 +1,38 @@
 // Appends records to a topic and reads them back. Run it twice: the log goes on where it was.
-//   node examples/embed.mjs [DIRECTORY]
-import { Engine, defaultConfig, isTierlogError } from "tierlog";
+//   node examples/embed.mjs [CONFIG]         without CONFIG: the directory ./tierlog-data
+import { Engine, isTierlogError, loadConfig } from "tierlog";
 
-const config = defaultConfig({
-  path: process.argv[2] ?? "./tierlog-data",
-  storage: { kind: "fs" }, // for S3: kind: "object", object: { bucket: "my-bucket", region: "eu-central-1" }
-  flush: { lingerMs: 20 },
-});
-
-const engine = await Engine.open(config);
 try {
-  const topics = await engine.listTopics();
-  if (!topics.some(({ name }) => name === "orders")) {
-    await engine.createTopic("orders", { partitions: 3, compression: "lz4" });
-  }
-  const orders = await engine.topic("orders");
-
-  // Resolves when the records are in the store: one receipt for each partition touched.
-  const receipts = await orders.append([
-    { key: Buffer.from("customer-1"), value: Buffer.from("2 apples") },
-    {
-      key: Buffer.from("customer-2"),
-      value: Buffer.from("1 pear"),
-      headers: [{ key: "trace", value: Buffer.from("7f") }],
-    },
-  ]);
-  for (const { partition, firstOffset, nextOffset, level, epoch } of receipts) {
-    console.log(`partition ${partition}: offsets ${firstOffset} … ${nextOffset - 1} ${level}, epoch ${epoch}`);
-  }
-
-  for (let number = 0; number < orders.description.partitions; number++) {
-    for await (const { offset, key, value } of orders.partition(number).records({ from: "earliest" })) {
-      console.log(`${number}/${offset} ${Buffer.from(key ?? [])}: ${Buffer.from(value ?? [])}`);
-    }
-  }
+  const { config } = await loadConfig({ file: process.argv[2], env: process.env, cwd: process.cwd() });
+  await appendAndRead(await Engine.open(config));
 } catch (error) {
   if (!isTierlogError(error)) throw error;
-  // `kind` says what to do next, `effect` whether the append may be stored all the same.
-  console.error(`${error.code} (${error.kind}, effect ${error.effect}): ${error.message}`);
+  console.error(`${error.code}: ${error.message}\n${nextStep(error)}`);
   process.exitCode = error.exitCode;
-} finally {
-  await engine.close();
+}
+
+async function appendAndRead(engine) {
+  try {
+    const known = (await engine.listTopics()).some(({ name }) => name === "orders");
+    if (!known) await engine.createTopic("orders", { partitions: 3, compression: "lz4" });
+    const orders = await engine.topic("orders");
+
+    // Resolves when the records are in the store: one receipt for each partition touched.
+    const records = ["apples", "pears"].map((key) => ({ key: Buffer.from(key), value: Buffer.from(`2 ${key}`) }));
+    for (const { partition, firstOffset, level, epoch } of await orders.append(records)) {
+      console.log(`partition ${partition}: offset ${firstOffset} ${level}, epoch ${epoch}`);
+    }
+    for await (const { offset, value } of orders.partition(0).records({ from: "earliest" })) {
+      console.log(`0/${offset} ${Buffer.from(value)}`);
+    }
+  } finally {
+    await engine.close(); // sends what is pending and gives the shards up
+  }
+}
+
+// What a server tells the producer whose append failed. "none": nothing of it is in the log, nor will be. "unknown": it may be.
+function nextStep({ kind, effect }) {
+  if (effect === "unknown") return "perhaps stored: read before you send it again, or it may be there twice";
+  if (kind === "unavailable") return "not stored: send it again later";
+  return kind === "fenced" ? "not stored: another process owns this log now" : "not stored: do not send it again";
 }

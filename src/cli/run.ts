@@ -1,7 +1,7 @@
 import type { Readable, Writable } from "node:stream";
 
 import type { Environment } from "../config/environment-settings.ts";
-import { asTierlogError, isTierlogError, type TierlogError } from "../errors.ts";
+import { asTierlogError, InvalidArgumentError, isTierlogError, type TierlogError } from "../errors.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { parseArguments, type ParsedArguments } from "./arguments.ts";
@@ -82,6 +82,10 @@ function find(words: readonly string[]): { command: Command; rest: readonly stri
     const command = COMMANDS.find((candidate) => candidate.name === name);
     if (command !== undefined) return { command, rest: words.slice(count) };
   }
+  const [first = ""] = words;
+  if (first.startsWith("-")) {
+    throw new InvalidArgumentError(first, undefined, "flags follow the command, as in tierlog doctor --config FILE");
+  }
   throw unknownCommand(words, COMMANDS);
 }
 
@@ -111,8 +115,16 @@ function outputLogger(output: Output, env: Environment): Logger {
   };
 
   function withFields(message: string, fields: Record<string, unknown> | undefined): string {
-    return output.json || fields === undefined ? message : `${message} ${JSON.stringify(fields)}`;
+    if (output.json || fields === undefined) return message;
+    const { problem, ...rest } = fields;
+    const sentence = typeof problem === "string" ? `${message}: ${problem}` : message;
+    const facts = Object.entries(rest).map(([name, value]) => `${name} ${textOf(value)}`);
+    return facts.length === 0 ? sentence : `${sentence} (${facts.join(", ")})`;
   }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined");
 }
 
 function isDebug(env: Environment): boolean {

@@ -1,3 +1,4 @@
+import { nearest } from "../config/nearest.ts";
 import type { TopicId } from "../domain.ts";
 import { asTierlogError, CorruptionError, InvalidArgumentError, NotFoundError, ObjectStoreError } from "../errors.ts";
 import { newWriteId } from "../index-chain/write-id.ts";
@@ -49,11 +50,13 @@ export class Catalog {
   async find(name: string): Promise<TopicDescription> {
     if (!this.#topics.has(name) || this.#ageMs() > FRESH_MS) await this.refresh();
     const topic = this.#topics.get(name);
-    if (topic === undefined)
+    if (topic === undefined) {
+      const meant = nearest(name, this.#topics.keys());
       throw new NotFoundError(
         `topic ${JSON.stringify(name)}`,
-        `create it with: tierlog topics create ${name} --partitions N`,
+        `${meant === undefined ? "" : `did you mean ${JSON.stringify(meant)}? If not, `}create it with: tierlog topics create ${name} --partitions N`,
       );
+    }
     return topic;
   }
 
@@ -123,8 +126,11 @@ export class Catalog {
     await this.#change((topics) => {
       const twin = topics.find((other) => other.name.toLowerCase() === topic.name.toLowerCase());
       if (twin !== undefined) {
-        const problem = twin.name === topic.name ? "exists already" : `differs from ${twin.name} only in case`;
-        throw new InvalidArgumentError("topic", topic.name, `topic ${topic.name} ${problem}`);
+        const problem =
+          twin.name === topic.name
+            ? `exists already; see tierlog topics describe ${topic.name}`
+            : `differs from ${JSON.stringify(twin.name)} only in case; choose another name`;
+        throw new InvalidArgumentError("topic", topic.name, `${JSON.stringify(topic.name)} ${problem}`);
       }
       return [...topics, topic];
     });

@@ -48,7 +48,7 @@ export async function connect({ config, runtime, readOnly, objectStore }: Connec
     const isBucket = config.storage.kind === "object" && !readOnly;
     const external = isBucket && fencing === "external";
     const { clock, random, logger } = runtime;
-    const partLimiter = new PartLimiter({ partsMax: uploadPartsMax(partsInFlight), logger });
+    const partLimiter = new PartLimiter({ partsMax: uploadPartsMax(partsInFlight), clock, logger });
     const settled = settling(external ? externallyFenced(meter.store) : meter.store, {
       clock,
       random,

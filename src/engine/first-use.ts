@@ -1,4 +1,5 @@
 import type { Config } from "../config/config.ts";
+import type { ObjectKey } from "../domain.ts";
 import { ObjectStoreError, UnsupportedProviderError } from "../errors.ts";
 import { metered, totalRequests } from "../object-store/metered.ts";
 import { probeRunPrefix } from "../object-store/object-names.ts";
@@ -34,14 +35,14 @@ export interface FirstUse {
 
 /**
  * Makes sure that a bucket can do what the fence stands on, before anything of the engine is written there: believes a stored record
- * of the same server that says so, else probes and stores what was found. A bad record is not believed: the server may be another
- * one by now. Resolves to the requests that the probe sent. Errors: `UnsupportedProviderError`, `ObjectStoreError`.
+ * of the same server that says so, as far as one PUT bears it out; else probes and stores what was found. A bad record is not
+ * believed: the server may be another one by now. Resolves to the requests that the probe sent. Errors: `UnsupportedProviderError`, `ObjectStoreError`.
  */
 export async function proveStore(options: FirstUse): Promise<number> {
   const { config, runtime, store } = options;
   const server = probedServer(config);
   const known = await findProbeRecord(store, server);
-  if (known?.record.verdict === "fenced") {
+  if (known?.record.verdict === "fenced" && (await isKept(options, known.key))) {
     learn(options.facts, known.record.facts);
     return 0;
   }
@@ -56,6 +57,16 @@ export async function proveStore(options: FirstUse): Promise<number> {
   learn(options.facts, facts);
   runtime.logger.info("probed the object store: it can be fenced", { ...facts, requests });
   return requests;
+}
+
+/**
+ * Tries to create a record that is there. A bucket can change under its record: once versioning is switched on, Ceph RGW ignores
+ * If-None-Match, and every writer is told that it won. Then the record is lost, which is right: nobody can read it any more.
+ */
+async function isKept({ store, runtime }: FirstUse, record: ObjectKey): Promise<boolean> {
+  // Bytes that nobody else writes: the same ones would be taken for an earlier attempt of ours that was stored.
+  const body = Buffer.from(`not a record ${hex(runtime.random.bytes(16))}`);
+  return (await store.put(record, body, { condition: { kind: "if-absent" } })).kind === "condition-failed";
 }
 
 export function probedServer(config: Config): ProbedServer {

@@ -1,5 +1,12 @@
 import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq, type ShardId } from "../domain.ts";
-import { ClosedError, CorruptionError, FencedError, InvariantError, MissingObjectError } from "../errors.ts";
+import {
+  asTierlogError,
+  ClosedError,
+  CorruptionError,
+  FencedError,
+  InvariantError,
+  MissingObjectError,
+} from "../errors.ts";
 import { checkpointKey, indexKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -140,8 +147,9 @@ export class IndexChain {
           this.#owner = true;
           return epoch;
         }
-        this.#unsettledFences.delete(link.writeId);
         const ours = await this.#foldOnPast(link);
+        // Only now: until the fold has said whose fence stands there, it may be ours.
+        this.#unsettledFences.delete(link.writeId);
         if (ours && this.#state.lastLive === link.writeId) {
           this.#unsettledFences.clear();
           this.#ownEpoch = epoch;
@@ -186,7 +194,8 @@ export class IndexChain {
           ours = await this.#foldOnPast(link);
         } catch (error) {
           this.#owner = false;
-          throw error;
+          // The read-back called it another's, without a CRC; the fold, which decides, has not got there or not to the end.
+          throw asTierlogError(error).withEffect("unknown");
         }
         if (ours) {
           // Ours, and another's turn began behind it: what comes next is not for us to commit.

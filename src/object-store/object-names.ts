@@ -80,6 +80,11 @@ export function isProbeRecordKey(key: ObjectKey): boolean {
   return PROBE_RECORD_NAME.test(key);
 }
 
+/** Does a listing of the probe's prefix give this key behind all records? They begin with a digit. */
+export function isBehindProbeRecords(key: ObjectKey): boolean {
+  return key.slice(PROBE_PREFIX.length, PROBE_PREFIX.length + 1) > "9";
+}
+
 /** What everything begins with that one run of a probe writes, its record apart. */
 export function probeRunPrefix(purpose: "start" | "doctor", random: string): string {
   return `${PROBE_PREFIX}${purpose}-${random}/`;

@@ -1,4 +1,5 @@
 import { AbortedError, InvalidArgumentError } from "../errors.ts";
+import type { Clock } from "../runtime/clock.ts";
 import { silentLogger, type Logger } from "../runtime/logger.ts";
 
 /** After this many parts without a complaint of the store one more may go at a time. */
@@ -14,22 +15,25 @@ export const CLEAN_PARTS_PER_STEP = 8;
  */
 export class PartLimiter {
   readonly partsMax: number;
+  readonly #clock: Clock;
   readonly #logger: Logger;
   #limit: number;
   #inFlight = 0;
   #cleanParts = 0;
+  #cleanAtMs = Number.NEGATIVE_INFINITY;
   #cuts = 0;
   #throttled = 0;
   /** In the order of their calls. */
   readonly #waiting = new Set<() => void>();
 
-  constructor(options: { readonly partsMax: number; readonly logger?: Logger }) {
+  constructor(options: { readonly partsMax: number; readonly clock: Clock; readonly logger?: Logger }) {
     const { partsMax } = options;
     if (!Number.isSafeInteger(partsMax) || partsMax < 1) {
       throw new InvalidArgumentError("partsMax", partsMax, "must be an integer ≥ 1");
     }
     this.partsMax = partsMax;
     this.#limit = partsMax;
+    this.#clock = options.clock;
     this.#logger = options.logger ?? silentLogger;
   }
 
@@ -41,6 +45,11 @@ export class PartLimiter {
   /** Parts on their way. More than `limit` for a moment after a cut. */
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** When a part last came through, by the monotonic clock. */
+  get cleanAtMs(): number {
+    return this.#cleanAtMs;
   }
 
   /** Answers "slow down" so far, to whatever request. */
@@ -89,6 +98,7 @@ export class PartLimiter {
 
   #partIsClean(): void {
     this.#cleanParts += 1;
+    this.#cleanAtMs = this.#clock.monotonic();
     if (this.#cleanParts < CLEAN_PARTS_PER_STEP || this.#limit === this.partsMax) return;
     this.#cleanParts = 0;
     this.#limit += 1;

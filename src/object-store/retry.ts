@@ -81,13 +81,17 @@ export class RetriedCall {
     }
   }
 
-  /** `attempt` for a part: once the limiter has room. The time of the call stands still meanwhile. */
+  /**
+   * `attempt` for a part: once the limiter has room. The time of the call stands still meanwhile, as long as other parts come through:
+   * behind a store that went silent the parts would else wait a deadline for each one ahead of them.
+   */
   async attemptPart<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { clock, partLimiter } = this.#settings;
     if (partLimiter === undefined) return this.attempt(request);
     const waitsSince = clock.monotonic();
     return partLimiter.run(() => {
-      this.#startedAt += clock.monotonic() - waitsSince;
+      this.#startedAt += Math.max(0, partLimiter.cleanAtMs - waitsSince);
+      if (this.#remainingMs() <= 0) throw this.#noTurn();
       return this.attempt(request);
     }, this.#signal);
   }
@@ -155,6 +159,14 @@ export class RetriedCall {
 
   #remainingMs(): number {
     return this.#startedAt + this.#settings.deadlineMs - this.#settings.clock.monotonic();
+  }
+
+  #noTurn(): ObjectStoreError {
+    return new ObjectStoreError(`${this.#operation} ${this.#key}: no part came through while it waited for its turn`, {
+      operation: this.#operation,
+      key: this.#key,
+      retryable: true,
+    });
   }
 
   #aborted(): AbortedError {

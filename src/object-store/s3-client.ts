@@ -30,7 +30,8 @@ export interface S3ClientSettings {
   readonly encryption?: S3Encryption;
   /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
   readonly requestTimeoutMs: number;
-  /** Requests beyond it wait for a socket. */
+  /** Default: 3 s, at most `requestTimeoutMs`. Runs also while a request waits for a socket: send no more than `maxSockets` at a time. */
+  readonly connectTimeoutMs?: number;
   readonly maxSockets: number;
 }
 
@@ -53,6 +54,8 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     region: settings.region,
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
     ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
+    // One in a profile or the environment would get what was decided for AWS: unsigned payloads, the probe's result.
+    ignoreConfiguredEndpointUrls: true,
     forcePathStyle: settings.forcePathStyle,
     maxAttempts: 1,
     cacheMiddleware: true,
@@ -65,7 +68,7 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     requestHandler: new NodeHttpHandler({
       httpAgent: new HttpAgent(agent),
       httpsAgent: new HttpsAgent(agent),
-      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, settings.requestTimeoutMs),
+      connectionTimeout: Math.min(settings.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, settings.requestTimeoutMs),
       // Our own deadline comes first; these end what it cannot see.
       requestTimeout: settings.requestTimeoutMs,
       throwOnRequestTimeout: true,

@@ -304,8 +304,10 @@ function failed(request: S3Request, answer: S3Answer, verdict: Verdict): S3Outco
   const what = status === undefined ? answer.network : `HTTP ${status} ${code}`;
   const id = answer.requestId === undefined ? "" : ` (request id ${answer.requestId})`;
   const where = code === "NoSuchBucket" ? ` (bucket ${request.bucket})` : "";
+  // A listing of everything has an empty key.
+  const subject = `${request.operation} ${request.key}`.trimEnd();
   const error = new ObjectStoreError(
-    `${request.operation} ${request.key}: ${what}${where}${id}: ${verdict.advice}`,
+    `${subject}: ${what}${where}${id}: ${verdict.advice}`,
     { operation: request.operation, key: request.key, status, retryable: verdict.retryable },
     { cause: answer.cause, effect: makesObject(request.operation) ? verdict.effect : "none" },
   );

@@ -12,6 +12,7 @@ import {
 import type { ETag, ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, ObjectStoreError, isTierlogError } from "../errors.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { Semaphore } from "../runtime/mutex.ts";
 import { startAttempt, untilAborted } from "./attempt.ts";
 import { checkRange, resolveRange } from "./byte-range.ts";
 import { bareETag, checkCondition, quotedETag } from "./etag.ts";
@@ -65,6 +66,9 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   // The same provider, so that temporary credentials are fetched once.
   const chain = createS3Client({ ...settings, maxSockets: CHAIN_SOCKETS, credentials: bulk.config.credentials });
   const clientFor = (name: string): S3Client => (isDataName(name) ? bulk : chain);
+  // Not in the queue of the SDK's agent: there the time to connect runs, and a slow store looks like one that is down.
+  const bulkSockets = new Semaphore(settings.maxSockets);
+  const chainSockets = new Semaphore(CHAIN_SOCKETS);
   let closed = false;
 
   /** Sends one request under one deadline; `read` still runs under it. Resolves to the outcome where that is not an error. */
@@ -77,9 +81,14 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
     const asked: S3Request = { ...what, encryption: settings.encryption?.kind };
     const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
+    const { signal } = attempt;
     try {
-      // The SDK looks at the signal only once it holds credentials, and fetching those may hang. Nothing is sent afterwards.
-      return { kind: "ok", value: await untilAborted(send(attempt.signal), attempt.signal) };
+      const sent = (isDataName(what.key) ? bulkSockets : chainSockets).run(() => {
+        signal.throwIfAborted();
+        // The SDK looks at the signal only once it holds credentials, and fetching those may hang. Nothing is sent afterwards.
+        return untilAborted(send(signal), signal);
+      });
+      return { kind: "ok", value: await untilAborted(sent, signal) };
     } catch (error) {
       // Whatever went wrong: a body that was not read to its end would keep its socket.
       const timedOut = attempt.timedOut();

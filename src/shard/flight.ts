@@ -21,7 +21,7 @@ export interface FlightOptions {
   /** Of an index file. */
   readonly linkBytesMax: number;
   readonly writerIdBytes: number;
-  /** Opens the data object of this flush; called once at most. */
+  /** Opens the data object of this flush; called again, for another name, where the store has lost the upload. */
   readonly openObject: (signal: AbortSignal) => { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter };
   /** Clears an upload away that is given up. Not waited for: in an outage it takes a deadline of its own. */
   readonly abandon: (writer: BufferedMultipartWriter) => void;

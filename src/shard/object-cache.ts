@@ -128,15 +128,14 @@ export class ObjectCache {
   }
 
   /**
-   * The bytes of this object that were fetched fail a check: they are dropped, so that the next `read` asks the store, and a bit
-   * that was flipped on its way does not stay here. false: nothing was fetched, asking again would change nothing.
+   * A read of these objects failed a check: what was fetched of them is dropped, so that the next `read` asks the store, and a bit that
+   * was flipped on its way does not stay here.
    */
-  forget(key: ObjectKey): boolean {
-    const entries = this.#byKey.get(key) ?? [];
-    if (entries.length === 0) return false;
-    for (const entry of entries) this.#drop(entry);
+  forget(keys: Iterable<ObjectKey>): void {
+    for (const key of keys) {
+      for (const entry of this.#byKey.get(key) ?? []) this.#drop(entry);
+    }
     this.#refetched++;
-    return true;
   }
 
   /** As `read`, for bytes that the caller keeps in another form: they are not kept here, and say nothing about who reads what. */

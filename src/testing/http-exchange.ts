@@ -30,6 +30,11 @@ export function withHeader(answer: HttpAnswer, name: string, value: string | und
   return { ...answer, headers: Object.fromEntries(value === undefined ? others : [...others, [name, value]]) };
 }
 
+/** What HEAD is answered where GET is answered `answer`: Content-Length is still that of the body. */
+export function withoutBody({ status, headers, body }: HttpAnswer): HttpAnswer {
+  return { status, headers: { "content-length": String(body.length), ...headers }, body: new Uint8Array(0) };
+}
+
 /** What goes on the wire: with the Content-Length that the body gives, where the backend set none and the status allows one. */
 export function wireHeaders({ status, headers, body }: HttpAnswer): Record<string, string> {
   const isSet = Object.keys(headers).some((name) => name.toLowerCase() === "content-length");

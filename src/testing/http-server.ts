@@ -7,7 +7,7 @@ import type { HttpAnswer, HttpBackend, HttpRequest } from "./http-exchange.ts";
 import { LateLandings } from "./late-landings.ts";
 import { playFault, type Stage } from "./play-fault.ts";
 import { RequestCounts } from "./request-counts.ts";
-import { s3ErrorAnswer } from "./s3-error-answer.ts";
+import { S3Refusal } from "./s3/refusal.ts";
 import { BodyTooLargeError, ClientGoneError, ServedRequest, resetSocket } from "./served-request.ts";
 
 export interface HttpServerOptions {
@@ -197,12 +197,8 @@ export class HttpServer {
 }
 
 function tooLarge(served: ServedRequest, maxBodyBytes: number): HttpAnswer {
-  return s3ErrorAnswer(served.call, served.method, "", {
-    status: 400,
-    code: "EntityTooLarge",
-    message: "Your proposed upload exceeds the maximum allowed size",
-    elements: { MaxSizeAllowed: String(maxBodyBytes) },
-  });
+  const refusal = new S3Refusal("EntityTooLarge", { elements: { MaxSizeAllowed: String(maxBodyBytes) } });
+  return served.refusal(refusal, "");
 }
 
 /** Not the backend's failure: the client's body, the client's leaving, or our own closing. */

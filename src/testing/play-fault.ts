@@ -2,7 +2,7 @@ import { sleep, type Clock } from "../runtime/clock.ts";
 import type { Strike } from "./fault-script.ts";
 import type { Fault } from "./fault.ts";
 import { withHeader, type HttpAnswer, type HttpRequest } from "./http-exchange.ts";
-import { s3ErrorAnswer, type S3ErrorDetails } from "./s3-error-answer.ts";
+import { S3Refusal } from "./s3/refusal.ts";
 import type { ServedRequest } from "./served-request.ts";
 
 /** What the server lends to a fault. */
@@ -25,8 +25,8 @@ const LORIS_BYTES_PER_SECOND = 1_024;
  */
 export async function playFault(strike: Strike, served: ServedRequest, stage: Stage): Promise<void> {
   const { fault } = strike;
-  const error = (details: S3ErrorDetails): HttpAnswer =>
-    s3ErrorAnswer(served.call, served.method, strike.index.toString(16).toUpperCase().padStart(16, "0"), details);
+  const error = (refusal: S3Refusal): HttpAnswer =>
+    served.refusal(refusal, strike.index.toString(16).toUpperCase().padStart(16, "0"));
   const commit = async (): Promise<HttpAnswer> => stage.commit(await stage.read());
   /** Answers `told`, after the request was carried out or instead of that. */
   const tell = async (committed: boolean, told: HttpAnswer): Promise<void> => {
@@ -56,9 +56,9 @@ export async function playFault(strike: Strike, served: ServedRequest, stage: St
     case "slow-down-after-commit":
       return tell(true, error(slowDown(undefined)));
     case "internal-error":
-      return tell(fault.committed === true, error(INTERNAL_ERROR));
+      return tell(fault.committed === true, error(new S3Refusal("InternalError")));
     case "ok-with-error":
-      return tell(fault.committed === true, error({ ...INTERNAL_ERROR, status: 200 }));
+      return tell(fault.committed === true, error(new S3Refusal("InternalError", { status: 200 })));
     case "empty-ok":
       return tell(fault.committed === true, { status: 200, headers: {}, body: Buffer.alloc(0) });
     case "slow-loris":
@@ -87,7 +87,7 @@ export async function playFault(strike: Strike, served: ServedRequest, stage: St
     case "expired-token":
       return tell(false, error(expiredToken(served, fault.status ?? 400)));
     case "access-denied":
-      return tell(false, error({ status: 403, code: "AccessDenied", message: "Access Denied" }));
+      return tell(false, error(new S3Refusal("AccessDenied")));
     case "no-such-upload":
       return tell(fault.committed === true, error(noSuchUpload(served)));
     case "duplicate-delivery": {
@@ -108,71 +108,43 @@ export async function playFault(strike: Strike, served: ServedRequest, stage: St
   }
 }
 
-const INTERNAL_ERROR: S3ErrorDetails = {
-  status: 500,
-  code: "InternalError",
-  message: "We encountered an internal error. Please try again.",
-};
-
-function slowDown(retryAfterSeconds: number | undefined): S3ErrorDetails {
-  const headers = retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) };
-  return { status: 503, code: "SlowDown", message: "Please reduce your request rate.", headers };
+function slowDown(retryAfterSeconds: number | undefined): S3Refusal {
+  return new S3Refusal("SlowDown", {
+    headers: retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
+  });
 }
 
-function conflict(served: ServedRequest): S3ErrorDetails {
-  return {
-    status: 409,
-    code: "ConditionalRequestConflict",
-    message: "The conditional request cannot succeed due to a conflicting operation against this resource.",
-    elements: { Condition: conditionOf(served), Key: served.call.key },
-  };
+function conflict(served: ServedRequest): S3Refusal {
+  const elements = { Condition: conditionOf(served), Key: served.call.key };
+  return new S3Refusal("ConditionalRequestConflict", { elements });
 }
 
-function preconditionFailed(served: ServedRequest): S3ErrorDetails {
-  return {
-    status: 412,
-    code: "PreconditionFailed",
-    message: "At least one of the pre-conditions you specified did not hold",
-    elements: { Condition: conditionOf(served) },
-  };
+function preconditionFailed(served: ServedRequest): S3Refusal {
+  return new S3Refusal("PreconditionFailed", { elements: { Condition: conditionOf(served) } });
 }
 
 function conditionOf({ headers }: ServedRequest): string {
   return headers["if-match"] === undefined ? "If-None-Match" : "If-Match";
 }
 
-function timeTooSkewed({ headers }: ServedRequest, serverMs: number): S3ErrorDetails {
-  return {
-    status: 403,
-    code: "RequestTimeTooSkewed",
-    message: "The difference between the request time and the current time is too large.",
+function timeTooSkewed({ headers }: ServedRequest, serverMs: number): S3Refusal {
+  return new S3Refusal("RequestTimeTooSkewed", {
     elements: {
       RequestTime: headers["x-amz-date"] ?? headers["date"] ?? "",
       ServerTime: new Date(serverMs).toISOString(),
       MaxAllowedSkewMilliseconds: "900000",
     },
-  };
+  });
 }
 
-function expiredToken({ headers }: ServedRequest, status: 400 | 403): S3ErrorDetails {
+function expiredToken({ headers }: ServedRequest, status: 400 | 403): S3Refusal {
   const token = headers["x-amz-security-token"];
-  return {
-    status,
-    code: "ExpiredToken",
-    message: "The provided token has expired.",
-    // As Amazon does: an error that is logged with its answer gives the token away.
-    elements: token === undefined ? {} : { "Token-0": token },
-  };
+  // As Amazon does: an error that is logged with its answer gives the token away.
+  return new S3Refusal("ExpiredToken", { status, elements: token === undefined ? {} : { "Token-0": token } });
 }
 
-function noSuchUpload({ call }: ServedRequest): S3ErrorDetails {
-  return {
-    status: 404,
-    code: "NoSuchUpload",
-    message:
-      "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
-    elements: { UploadId: call.query.get("uploadId") ?? "" },
-  };
+function noSuchUpload({ call }: ServedRequest): S3Refusal {
+  return new S3Refusal("NoSuchUpload", { elements: { UploadId: call.query.get("uploadId") ?? "" } });
 }
 
 function weakened(answer: HttpAnswer): HttpAnswer {

@@ -71,9 +71,8 @@ export interface S3Call {
 
 /** Reads a path-style request (`/bucket/key?…`); the API reference of Amazon S3 says which query means which operation. */
 export function readS3Call({ method, url, headers }: HttpRequest): S3Call {
-  const questionMark = url.indexOf("?");
-  const path = questionMark === -1 ? url : url.slice(0, questionMark);
-  const query = new URLSearchParams(questionMark === -1 ? "" : url.slice(questionMark + 1));
+  const path = pathOf(url);
+  const query = new URLSearchParams(url.slice(path.length + 1));
   const [, bucket = "", key = ""] = /^\/([^/]*)\/?(.*)$/s.exec(path) ?? [];
   const copies = headers["x-amz-copy-source"] !== undefined;
   const place = { bucket: unescaped(bucket), key: unescaped(key), query };
@@ -110,6 +109,11 @@ function objectOperation(method: string, query: URLSearchParams, copies: boolean
     default:
       return "Unknown";
   }
+}
+
+/** The path of `HttpRequest.url`, still escaped. */
+export function pathOf(url: string): string {
+  return url.split("?", 1)[0] ?? "";
 }
 
 /** As it stands where it is not well escaped. */

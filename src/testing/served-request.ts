@@ -2,8 +2,10 @@ import { STATUS_CODES, type IncomingMessage, type ServerResponse } from "node:ht
 import type { Socket } from "node:net";
 
 import { sleep, type Clock } from "../runtime/clock.ts";
-import { wireHeaders, type HttpAnswer, type HttpRequest } from "./http-exchange.ts";
-import { readS3Call, type S3Call } from "./s3-call.ts";
+import { wireHeaders, withoutBody, type HttpAnswer, type HttpRequest } from "./http-exchange.ts";
+import { pathOf, readS3Call, type S3Call } from "./s3-call.ts";
+import { refusalAnswer } from "./s3/answer.ts";
+import type { S3Refusal } from "./s3/refusal.ts";
 
 /** Time for a client to read what was sent. */
 const READ_MS = 5;
@@ -58,6 +60,12 @@ export class ServedRequest {
       return sizeBytes < limit;
     });
     this.reset();
+  }
+
+  /** The answer that says `refusal` to this request. */
+  refusal(refusal: S3Refusal, requestId: string): HttpAnswer {
+    const answer = refusalAnswer(refusal, pathOf(this.#request.url ?? ""), requestId);
+    return this.method === "HEAD" ? withoutBody(answer) : answer;
   }
 
   /** Resolves when the answer was handed to the kernel, or the client has gone. */
@@ -146,9 +154,13 @@ export class ServedRequest {
   }
 }
 
-/** A reset and nothing before it: alone, `resetAndDestroy` first sends a FIN, which the other side takes for an orderly end. */
+/**
+ * A reset and nothing before it: alone, `resetAndDestroy` first sends a FIN, which the other side takes for an orderly end.
+ * Where our side was ended already, it is closed: while our FIN is on its way libuv refuses the reset (EINVAL), and
+ * Node then neither frees the handle nor tells of a "close", for which whoever waits would wait for ever.
+ */
 export function resetSocket(socket: Socket): void {
-  socket.resetAndDestroy();
+  if (!socket.writableEnded) socket.resetAndDestroy();
   socket.destroy();
 }
 

@@ -77,6 +77,10 @@ describe("help", () => {
 describe("mistakes: exit code 64, nothing on stdout, a hint", () => {
   test.each([
     [["prodcue"], "tierlog: prodcue: unknown command; did you mean tierlog produce? See tierlog --help\n"],
+    [
+      ["--config", "a.toml", "doctor"],
+      "tierlog: --config: flags follow the command, as in tierlog doctor --config FILE\n",
+    ],
     [["qqqqqq"], "tierlog: qqqqqq: unknown command; See tierlog --help\n"],
     [["topics"], "tierlog: tierlog topics: needs one more word: create, list, describe, delete\n"],
     [["topics", "drop"], 'tierlog: tierlog topics: has no command "drop": create, list, describe, delete\n'],

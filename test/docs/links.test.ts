@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 const pages = [
   "README.md",
   "CHANGELOG.md",
+  "examples/README.md",
   ...readdirSync("docs")
     .filter((name) => name.endsWith(".md"))
     .map((name) => join("docs", name)),

@@ -56,6 +56,6 @@ describe("mistakes", () => {
   test("a name that is taken", async () => {
     await place.done(["topics", "create", "x", "--partitions", "1"]);
     const { exitCode, stderr } = await place.run(["topics", "create", "x", "--partitions", "1"]);
-    expect([exitCode, stderr]).toEqual([64, "tierlog: topic: topic x exists already\n"]);
+    expect([exitCode, stderr]).toEqual([64, 'tierlog: topic: "x" exists already; see tierlog topics describe x\n']);
   });
 });

@@ -1,9 +1,12 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { Config } from "../../src/config/config.ts";
 import { Engine, type OpenOptions } from "../../src/engine/engine.ts";
 import { openStore } from "../../src/engine/open-store.ts";
-import { createMemoryStore } from "../../src/object-store/memory-store.ts";
+import { MemoryBucket, createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import type { Logger } from "../../src/runtime/logger.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
@@ -65,7 +68,25 @@ describe("the first engine that opens a bucket for writing", () => {
     const before = await s3.keys();
     const engine = await open(s3.config());
     expect(engine.metrics().probeRequests).toBe(0);
+    expect(engine.metrics().store.put.requests).toBe(1);
     expect(await s3.keys()).toEqual(before);
+  });
+
+  test("leaves nothing behind in its process that every later promise would pay for", async () => {
+    const s3 = await place();
+    // A promise has an id only while a hook of Node's looks at all of them.
+    const program = `
+      import { executionAsyncId } from "node:async_hooks";
+      import { Engine, loadConfig } from "tierlog";
+      const hooked = () => Promise.resolve().then(() => executionAsyncId() !== 0);
+      const { config } = await loadConfig({ env: process.env, cwd: process.cwd() });
+      const engine = await Engine.open(config);
+      console.log(JSON.stringify([engine.metrics().probeRequests > 60, await hooked()]));
+      await engine.close();
+    `;
+    const env = { PATH: process.env["PATH"], ...s3.env() };
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], { env });
+    expect(JSON.parse(stdout)).toEqual([true, false]);
   });
 
   test("another prefix of the bucket is probed for itself", async () => {
@@ -97,12 +118,12 @@ describe("the first engine that opens a bucket for writing", () => {
   });
 
   test.each([
-    ["ignores-conditions", "ignores If-None-Match"],
-    ["races-conditions", "not atomic"],
-    ["refuses-conditions", "refuses PUT with If-None-Match"],
-    ["stale-reads", "right after a PUT"],
-    ["unordered-listing", "order of their bytes"],
-  ] as const)("%s: refused before anything but the result is written", async (character, said) => {
+    ["F23 conditional-ignored-provider", "ignores-conditions", "ignores If-None-Match"],
+    ["F24 conditional-racy-provider", "races-conditions", "not atomic"],
+    ["conditions are refused", "refuses-conditions", "refuses PUT with If-None-Match"],
+    ["reads lag behind", "stale-reads", "right after a PUT"],
+    ["listings have no order", "unordered-listing", "order of their bytes"],
+  ] as const)("%s: refused before anything but the result is written", async (_, character, said) => {
     const s3 = await place({ character, staleForMs: 150 });
     const error: unknown = await Engine.open(s3.config()).catch((reason: unknown) => reason);
     expect(error).toMatchObject({
@@ -202,6 +223,16 @@ describe("a store that the caller brings along, for a bucket", () => {
   test("is probed by its own calls", async () => {
     const engine = await open(config, { objectStore: createMemoryStore() });
     expect(engine.metrics().probeRequests).toBeGreaterThan(60);
+  });
+
+  test("that has lost its fence since it was probed is refused", async () => {
+    const bucket = new MemoryBucket();
+    await (await open(config, { objectStore: createMemoryStore(bucket) })).close();
+    await (await open(config, { objectStore: createMemoryStore(bucket) })).close();
+    const before = bucket.keys();
+    const objectStore = bad.ignoresConditions(createMemoryStore(bucket));
+    await expect(Engine.open(config, { objectStore })).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
+    expect(bucket.keys()).toEqual([...before, expect.stringMatching(RECORD)]);
   });
 
   test("is refused as well", async () => {

@@ -12,7 +12,7 @@ test("made once; everybody goes on with what stands there", async () => {
   const store = createMemoryStore();
   await expect(openStoreFormat(store, systemRuntime, true)).rejects.toMatchObject({ code: "TIERLOG_NOT_FOUND" });
   const [a, b] = await Promise.all([1, 2].map(() => openStoreFormat(store, systemRuntime, false)));
-  expect([a?.created, b?.created].toSorted()).toEqual([false, true]);
+  expect([a?.created, b?.created].filter((created) => created)).toHaveLength(1);
   expect(a?.storeId).toBe(b?.storeId);
   expect(await openStoreFormat(store, systemRuntime, true)).toEqual({ ...a, created: false });
   const stored = await store.get(FORMAT_KEY);

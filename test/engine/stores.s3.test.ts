@@ -19,7 +19,7 @@ afterEach(async () => {
 function config(more: Partial<Config["storage"]["object"]> = {}): Config {
   const { endpoint, bucket, region, credentials } = s3Settings("");
   return defaultConfig({
-    storage: { kind: "object", object: { endpoint, bucket, region, credentials, ...more } as never },
+    storage: { kind: "object", object: { endpoint, bucket, region, credentials, ...more } },
     flush: { lingerMs: 5 },
   });
 }

@@ -395,7 +395,7 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
         expect(await failure(readAll(partition))).toMatchObject({ code: "TIERLOG_OBJECT_STORE", kind: "unavailable" });
       });
 
-      test("F15, F16 an object with other bytes than were written: an error that names it; the rest stays readable", async () => {
+      test("F16 bitflip-in-object: one that was changed in the store is an error that names it; the rest stays readable", async () => {
         await start();
         const { topic, first } = await owner();
         await topic.partition(1).append(values("other"));
@@ -410,6 +410,26 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
         expect(await failure(readAll(damaged))).toMatchObject({ code: "TIERLOG_CORRUPTION", kind: "data", key });
         expect(await readAll((await reader.topic(TOPIC)).partition(1))).toEqual(["other"]);
         expect((await damaged.read({ from: 0 })).batches.length).toBeGreaterThan(0);
+      });
+
+      test("F15 object-changed-between-ranges: what comes behind the change is an error that names it, never mixed bytes", async () => {
+        await start();
+        const { topic, first } = await owner();
+        await topic.partition(1).append(values("other"));
+        await first.append(big("a"));
+        const [key = "" as ObjectKey] = await keys("data/");
+        await first.append(big("b"));
+        const another = (await keys("data/")).find((one) => one !== key) ?? ("" as ObjectKey);
+        const reader = await open({}, { readOnly: true });
+        const partition = (await reader.topic(TOPIC)).partition(0);
+        // The footer and the beginning: what follows is fetched by other ranges.
+        expect((await partition.read({ from: 1, maxBytes: MIB })).batches.length).toBeLessThan(5);
+        // Batches whose checksums are right, under the name of others.
+        const body = (await rawStore().get(another))?.body ?? Buffer.alloc(0);
+        await rawStore().put(key, body, { condition: { kind: "none" } });
+        const rest = partition.read({ from: 10, maxBytes: 8 * MIB });
+        expect(await failure(rest)).toMatchObject({ code: "TIERLOG_CORRUPTION", kind: "data", key });
+        expect(await readAll((await reader.topic(TOPIC)).partition(1))).toEqual(["other"]);
       });
 
       test("F22 access-denied-on-head: 403 is no 404: an error that says what is missing", async () => {

@@ -6,6 +6,7 @@ import { seededRandom } from "../../src/runtime/random.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 import { randomFaults } from "../../src/testing/fault-script.ts";
 import type { FaultKind } from "../../src/testing/fault.ts";
+import type { S3Endpoint } from "../../src/testing/s3-endpoint.ts";
 import { startEndpoint } from "../support/endpoint.ts";
 import { readAll } from "../support/engine.ts";
 import { Ledger, type LedgerCounts } from "./ledger.ts";
@@ -22,12 +23,18 @@ export interface ScriptReport extends LedgerCounts {
   readonly dataObjects: number;
 }
 
+export interface Progress {
+  phase: string;
+  /** The endpoint, once there is one: what it holds says why a script hangs. */
+  server?: S3Endpoint;
+}
+
 /**
  * One seeded script of faults, with a producing engine, one that follows the log all the while, and in every second script another
  * that takes the shard over half-way. Then the faults end, what was late lands, and everything is checked. Throws, with an
- * expression that makes the script again, when a promise was broken. `onPhase` is told what begins.
+ * expression that makes the script again, when a promise was broken. Writes into `progress` how far it is.
  */
-export async function runScript(seed: number, onPhase: (phase: string) => void): Promise<ScriptReport> {
+export async function runScript(seed: number, progress: Progress): Promise<ScriptReport> {
   const random = seededRandom(seed);
   const faults = randomFaults({ seed, rate: 0.05 + random.float() * 0.25 });
   const takenOver = random.float() < 0.5;
@@ -35,6 +42,7 @@ export async function runScript(seed: number, onPhase: (phase: string) => void):
   const { producers, valueBytes } =
     random.float() < 0.2 ? { producers: 12, valueBytes: 900_000 } : { producers: 4, valueBytes: 200 };
   const { server, settings } = await startEndpoint({ faults });
+  progress.server = server;
   const { endpoint, bucket, region, prefix } = settings;
   const { accessKeyId, secretAccessKey } = server.credentials;
   const config: Config = defaultConfig({
@@ -70,18 +78,19 @@ export async function runScript(seed: number, onPhase: (phase: string) => void):
   try {
     faults.pause();
     // Its first open probes the store, with a crowd of requests that may take longer than the short timeouts below.
-    await (await open(false, patient)).close();
-    const first = await open();
-    await first.createTopic(TOPIC, { partitions: PARTITIONS });
-    const follower = await open(true);
+    const maker = await open(false, patient);
+    await maker.createTopic(TOPIC, { partitions: PARTITIONS });
+    await maker.close();
+    const first = await onceAvailable(() => open());
+    const follower = await onceAvailable(() => open(true));
     faults.resume();
 
-    onPhase("produce");
+    progress.phase = "produce";
     const ledger = new Ledger();
     let told = 0;
     const goOn = (): boolean => told++ < APPENDS;
     const produce = async (engine: Engine): Promise<void> => {
-      await ledger.produce(await engine.topic(TOPIC), {
+      await ledger.produce(await onceAvailable(() => engine.topic(TOPIC)), {
         producers,
         valueBytes,
         goOn,
@@ -97,20 +106,20 @@ export async function runScript(seed: number, onPhase: (phase: string) => void):
     }
     await Promise.all(producing);
     faults.clear();
-    onPhase("late landings");
+    progress.phase = "late landings";
     await server.landLate();
-    onPhase("check");
+    progress.phase = "check";
 
     const reader = await open(true, patient);
     const counts = await ledger.check(reader, TOPIC);
-    onPhase("end of the follower");
+    progress.phase = "end of the follower";
     stop.abort();
     const followed = await seen;
     const stored = await readAll((await reader.topic(TOPIC)).partition(0));
     for (const [offset, value] of followed) {
       if (stored[offset] !== value) throw new Error(`two readers saw different records at offset ${offset}`);
     }
-    onPhase("another append");
+    progress.phase = "another append";
     // Whoever owns the shard, or nobody: the next one can go on.
     const last = await open(false, patient);
     await ledger.produce(await last.topic(TOPIC), { producers: 1, goOn: onceMore() });
@@ -124,13 +133,11 @@ export async function runScript(seed: number, onPhase: (phase: string) => void):
       dataObjects: server.requests.count("CompleteMultipartUpload", 200),
     };
   } catch (error) {
-    if (process.env["DBG"])
-      console.log(faults.fired.map((f) => `${f.index} ${f.operation} ${f.key} ${JSON.stringify(f.fault)}`).join("\n"));
     throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   } finally {
-    onPhase("close of the engines");
+    progress.phase = "close of the engines";
     await Promise.allSettled(engines.map((engine) => engine.close()));
-    onPhase("close of the server");
+    progress.phase = "close of the server";
     await server.close();
   }
 }
@@ -151,6 +158,18 @@ async function follow(engine: Engine, signal: AbortSignal): Promise<Map<number, 
     }
   }
   return seen;
+}
+
+/** Again while the store is not there: its faults, or a machine too busy for the short deadlines, are no broken promise. */
+async function onceAvailable<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isTierlogError(error) || error.kind !== "unavailable") throw error;
+      await pause(5);
+    }
+  }
 }
 
 function ignoreUnavailable(error: unknown): void {

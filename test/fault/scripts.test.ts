@@ -1,26 +1,28 @@
 import { expect, test } from "vitest";
 
 import { FAULT_KINDS } from "../../src/testing/fault.ts";
-import { runScript, type ScriptReport } from "./script-run.ts";
+import { runScript, type Progress, type ScriptReport } from "./script-run.ts";
 
 const SCRIPTS = Number(process.env["TIERLOG_TEST_FAULT_SCRIPTS"] ?? 30);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 /** They wait most of the time: for timeouts, delays and backoff. */
 const AT_ONCE = 6;
-const LIMIT_MS = 60_000;
+/** Alone it takes a second or five. */
+const LIMIT_MS = 180_000;
 
-/** A script that hangs says which it is. */
+/** A script that hangs says which it is, and where. */
 async function inTime(seed: number): Promise<ScriptReport> {
   let timer: NodeJS.Timeout | undefined;
-  let phase = "begin";
+  const progress: Progress = { phase: "begin" };
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`seed ${seed}: still at "${phase}" after ${LIMIT_MS / 1000} s`)),
-      LIMIT_MS,
-    );
+    timer = setTimeout(() => {
+      const { phase, server } = progress;
+      const held = `${server?.openSockets} open sockets, requests ${JSON.stringify(server?.requests)}`;
+      reject(new Error(`seed ${seed}: still at "${phase}" after ${LIMIT_MS / 1000} s; ${held}`));
+    }, LIMIT_MS);
   });
   try {
-    return await Promise.race([runScript(seed, (next) => (phase = next)), late]);
+    return await Promise.race([runScript(seed, progress), late]);
   } finally {
     clearTimeout(timer);
   }

@@ -35,7 +35,7 @@ describe("the limit", () => {
     held = [];
     logged = [];
     const logger = { info: () => undefined, warn: (_: string, fields?: object) => logged.push(fields) };
-    limiter = new PartLimiter({ partsMax: 8, logger });
+    limiter = new PartLimiter({ partsMax: 8, clock: new VirtualClock(), logger });
   });
 
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -133,7 +133,7 @@ describe("the limit", () => {
   });
 
   test.each([0, 1.5, Number.NaN])("%d parts at a time are refused", (partsMax) => {
-    expect(() => new PartLimiter({ partsMax })).toThrow("partsMax");
+    expect(() => new PartLimiter({ partsMax, clock: new VirtualClock() })).toThrow("partsMax");
   });
 });
 
@@ -155,7 +155,7 @@ describe("uploads over a store that takes few parts at a time", () => {
 
   beforeEach(() => {
     clock = new VirtualClock();
-    limiter = new PartLimiter({ partsMax: PARTS_MAX });
+    limiter = new PartLimiter({ partsMax: PARTS_MAX, clock });
     memory = createMemoryStore();
     capacity = 2;
     status = 503;
@@ -219,6 +219,29 @@ describe("uploads over a store that takes few parts at a time", () => {
     await clock.run(Promise.all([upload("a"), upload("b")]));
     expect(refused).toBe(0);
     expect(clock.monotonic()).toBeGreaterThan(1_500);
+  });
+
+  test("but it runs while no part comes through: a store that went silent fails them in their time", async () => {
+    for (let i = 0; i < 3; i++) limiter.attemptBegins()();
+    const silent: ObjectStore = {
+      ...memory,
+      createMultipart: async (key, options) => ({
+        ...(await memory.createMultipart(key, options)),
+        putPart: (_number, _body, { signal = NEVER } = {}) =>
+          new Promise((_, reject) => signal.addEventListener("abort", () => reject(new AbortedError("a part")))),
+      }),
+    };
+    const retrying = { clock, random: seededRandom(1), deadlineMs: 60_000, requestTimeoutMs: 15_000 };
+    const started = await settling(silent, { ...retrying, partLimiter: limiter }).createMultipart("a" as ObjectKey);
+    const failedAtMs: number[] = [];
+    const parts = Array.from({ length: PARTS_MAX }, async (_, i) => {
+      await expect(started.putPart(i + 1, Buffer.of(i))).rejects.toMatchObject({ retryable: true, effect: "none" });
+      failedAtMs.push(clock.monotonic());
+    });
+    await clock.run(Promise.all(parts));
+    expect(limiter.limit).toBe(1);
+    expect(Math.max(...failedAtMs)).toBeLessThanOrEqual(75_000);
+    expect(limiter.inFlight).toBe(0);
   });
 
   test("when the store has room again, the parts take it", async () => {

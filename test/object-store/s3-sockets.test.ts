@@ -88,6 +88,15 @@ describe("data objects and all else have sockets of their own", () => {
     expect((await ended).map(({ status }) => status)).toEqual(Array(4).fill("rejected"));
   });
 
+  test("a request that waits for a socket is not one that cannot connect", async () => {
+    const store = open({ ...patient, connectTimeoutMs: 100 });
+    const answer = sends(200, "", { etag: '"e"' });
+    server.answer = (request, response) => setTimeout(() => answer(request, response), 2 * TIMEOUT_MS);
+    const puts = [1, 2, 3].map((n) => store.put(data(n), BODY, IF_ABSENT));
+    expect(await Promise.all(puts)).toEqual(Array(3).fill({ kind: "written", etag: "e" }));
+    expect(server.requests).toHaveLength(3);
+  });
+
   test("parts and reads of data objects are bulk; a hung chain does not hold them up", async () => {
     const store = open(patient);
     const started = `<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>`;

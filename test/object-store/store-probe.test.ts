@@ -56,6 +56,14 @@ describe("a race of creates", () => {
     expect(report.detail).toContain("losers were also answered 140 × HTTP 500");
   });
 
+  test("losers that were turned away for being too many have not raced: nothing is known of the store", async () => {
+    for (const wrap of [(inner: ObjectStore) => inner, bad.racesConditions]) {
+      const report = await race(bad.takesOneAtATime(wrap(createMemoryStore())));
+      expect(report).toMatchObject({ finding: "unclear", error: { status: 503 } });
+      expect(report.detail).toContain("0 of 20 rounds");
+    }
+  });
+
   test("a winner without an answer is a winner", async () => {
     expect((await race(bad.losesAnswers(createMemoryStore()))).finding).toBe("atomic");
   });
@@ -185,6 +193,8 @@ describe("the stored result", () => {
     await writeProbeRecord(store, record({ timeMs: later(2), server: { ...SERVER, endpoint: "http://other:9000" } }));
     const broken = "probe/20270101T000000000Z-0000000000000000.json" as ObjectKey;
     await store.put(broken, Buffer.from("{"), { condition: { kind: "none" } });
+    // As consoles make them for a folder.
+    await store.put("probe/" as ObjectKey, new Uint8Array(0), { condition: { kind: "none" } });
     const leftover = "probe/doctor-0000000000000000/race-1" as ObjectKey;
     await store.put(leftover, Buffer.from("x"), { condition: { kind: "none" } });
     expect((await findProbeRecord(store, SERVER))?.key).toBe(right);

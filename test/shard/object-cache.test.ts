@@ -5,7 +5,7 @@ import { ObjectStoreError } from "../../src/errors.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { ObjectCache } from "../../src/shard/object-cache.ts";
-import { Cluster, testConfig, values } from "../support/engine.ts";
+import { Cluster, readAll, testConfig, values } from "../support/engine.ts";
 
 const KEY = "index/0000/object" as ObjectKey;
 const OTHER = "index/0000/other" as ObjectKey;
@@ -164,6 +164,36 @@ describe("the tail", () => {
     await expectBytes(cache, KEY, 0, 10);
     expect(asked).toEqual(["object 850-950", "object 0-10"]);
   });
+});
+
+test.each([
+  ["kept", 64 * 1024 * 1024],
+  ["too large to keep", 64 * 1024],
+])("bytes that were damaged on their way are fetched once more: %s", async (_, sizeBytes) => {
+  const cluster = new Cluster();
+  const engine = await cluster.open();
+  await engine.createTopic("events", { partitions: 1 });
+  const text = "x".repeat(100_000);
+  await (await engine.topic("events")).partition(0).append(values(text));
+  let flips = 0;
+  const flipping: ObjectStore = {
+    ...cluster.store,
+    async get(key, options) {
+      const found = await cluster.store.get(key, options);
+      const range = options?.range;
+      const isPayload = range !== undefined && "start" in range && range.start > 0;
+      if (found === undefined || !isPayload || flips > 0) return found;
+      flips++;
+      const body = Uint8Array.from(found.body);
+      body[50_000] = (body[50_000] ?? 0) ^ 1;
+      return { ...found, body };
+    },
+  };
+  const reader = await cluster.open(testConfig({ cache: { sizeBytes } }), { readOnly: true, objectStore: flipping });
+  expect(await readAll((await reader.topic("events")).partition(0))).toEqual([text]);
+  expect(flips).toBe(1);
+  expect(reader.metrics().cache.refetched).toBe(1);
+  await cluster.close();
 });
 
 test("a reader fetches what it was asked for, not the whole log", async () => {

@@ -64,6 +64,24 @@ export const losesAnswers: BadStore = (inner) => ({
   },
 });
 
+/** Of puts that come together it takes one, and answers 503 to the others. */
+export const takesOneAtATime: BadStore = (inner) => {
+  let busy = false;
+  return {
+    ...inner,
+    async put(key, body, options) {
+      if (busy) throw failure("put", key, { status: 503, retryable: true, unknown: true });
+      busy = true;
+      try {
+        await moment();
+        return await inner.put(key, body, options);
+      } finally {
+        busy = false;
+      }
+    },
+  };
+};
+
 /** Every put fails before it is stored. */
 export const isDown: BadStore = (inner) => ({
   ...inner,

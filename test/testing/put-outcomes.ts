@@ -23,6 +23,8 @@ const PUT_FAULTS: readonly FaultCase[] = [
   { fault: { kind: "ok-with-error" }, sent: 2 },
   { fault: { kind: "ok-with-error", committed: true }, sent: 1 },
   { fault: { kind: "weak-etag" }, sent: 1 },
+  // No S3 server answers so, whoever it was is not believed: looked for, and found.
+  { fault: { kind: "missing-etag" }, sent: 1 },
   // Longer than the client waits: it lands while the client looks, or while it sends again.
   { fault: { kind: "delay", delayMs: GIVES_UP_MS } },
   { fault: { kind: "late-landing", delayMs: 1 } },
@@ -56,15 +58,12 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
     });
   });
 
-  test.each(named([{ fault: { kind: "missing-etag" } }, { fault: { kind: "empty-etag" } }] as const))(
-    "$name: written, with a tag that names nothing",
-    async ({ fault }) => {
-      faulty.strikeNext(fault, "PutObject");
-      const outcome = await faulty.store().put(KEY, OURS, { condition: IF_ABSENT });
-      expect(outcome).toEqual({ kind: "written", etag: "" });
-      expect(Buffer.compare((await faulty.stored(KEY)) ?? Buffer.alloc(0), OURS)).toBe(0);
-    },
-  );
+  test("an empty ETag: written, with a tag that names nothing", async () => {
+    faulty.strikeNext({ kind: "empty-etag" }, "PutObject");
+    const outcome = await faulty.store().put(KEY, OURS, { condition: IF_ABSENT });
+    expect(outcome).toEqual({ kind: "written", etag: "" });
+    expect(Buffer.compare((await faulty.stored(KEY)) ?? Buffer.alloc(0), OURS)).toBe(0);
+  });
 
   describe("put if-absent against another writer's object is refused, whatever happens", () => {
     test.each(named(SETTLED))("$name", async ({ fault }) => {
@@ -123,7 +122,7 @@ export function describePutOutcomes(open: OpenFaultyServer): void {
 
   describe("what trying again cannot mend is an error at once, without effect and without the token", () => {
     const cases = [
-      { fault: { kind: "access-denied" }, advice: "s3:ListBucket" },
+      { fault: { kind: "access-denied" }, advice: "the credentials do not allow this" },
       { fault: { kind: "expired-token" }, advice: "get new credentials" },
       { fault: { kind: "expired-token", status: 403 }, advice: "get new credentials" },
     ] as const;

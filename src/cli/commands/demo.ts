@@ -69,7 +69,9 @@ export const demo: Command = {
 
     const { Engine } = await import("../../engine/engine.ts");
     const { openStore } = await import("../../engine/open-store.ts");
-    const store = await openStore(config, context.runtime, false);
+    const { metered } = await import("../../object-store/metered.ts");
+    const counted = metered(await openStore(config, context.runtime, false), context.runtime.clock);
+    const { store } = counted;
     try {
       const report = await new Demo({ context, plan, config, source, store, Engine }).run();
       await tell(context, report, place);
@@ -80,7 +82,8 @@ export const demo: Command = {
       if (interruption.exitCode === undefined) throw error;
       return interruption.exitCode;
     } finally {
-      await cleanUp(context, args, place, store);
+      const answered = Object.values(counted.metrics()).some(({ requests, errors }) => requests > errors);
+      await cleanUp(context, args, place, store, answered);
     }
   },
 };
@@ -245,20 +248,23 @@ async function tell(context: CommandContext, report: DemoReport, place: DemoPlac
   else await context.output.writeLine(formatDemoReport(report, place.name, reader));
 }
 
+/** `answered`: the store answered at least one request. An engine reads before it writes, so without that nothing is there. */
 async function cleanUp(
   context: CommandContext,
   args: ParsedArguments,
   place: DemoPlace,
   store: ObjectStore,
+  answered: boolean,
 ): Promise<void> {
   try {
-    if (args.has("keep")) context.output.message(`kept: ${place.name}`, { kept: place.name });
-    else await place.remove(store);
+    if (!args.has("keep")) await place.remove(store);
+    else if (answered) context.output.message(`kept: ${place.name}`, { kept: place.name });
   } catch (error) {
-    // The result stands; whoever pays for the store must still hear of it.
-    context.output.message(`not everything could be removed from ${place.name}: ${String(error)}`, {
-      left: place.name,
-    });
+    // The result stands; whoever pays for the store must still hear of it. But not that there is no bucket, once more.
+    if (answered) {
+      const problem = error instanceof Error ? error.message : String(error);
+      context.output.message(`not everything could be removed from ${place.name}: ${problem}`, { left: place.name });
+    }
   } finally {
     await store.close();
   }

@@ -10,9 +10,10 @@ export const inspect: Command = {
   usage: "TOPIC [flags]",
   summary: "show what is stored of a topic",
   details:
-    "Shows per partition: the shard, the offsets from start to end, how many extents and bytes in how many objects; and of the " +
-    "shard: the live links of its index chain, the current epoch and its owner. Opens read-only: a running producer is not " +
-    "disturbed.",
+    "Shows per partition: the shard; its first offset; UPLOADED, DURABLE and END, each one after the last record that is in the " +
+    "store, acknowledged, appended; in how many extents, bytes and objects they lie. Of the shard, and so the same in each of " +
+    "its rows: the live links of its index chain, the epoch of its last writer, and who owns it (- where that one has given it " +
+    "up). Opens read-only: a running producer is not disturbed.",
   flags: [{ name: "partition", value: "N", help: "only this partition" }],
   positionals: ["TOPIC"],
   examples: ["tierlog inspect events", "tierlog inspect events --json | jq '.partitions[].watermarks'"],

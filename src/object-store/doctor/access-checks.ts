@@ -29,7 +29,8 @@ export const CONNECTION_CHECK: WireCheckSpec = {
     if (error === undefined || (status === 403 && code === "AccessDenied")) {
       return ok(`bucket ${wire.bucket} answers`);
     }
-    return bad(error.message.replaceAll(lab.prefix, "…/"));
+    // What was listed is a random prefix: noise here.
+    return bad(error.message.replace(`list ${lab.prefix}: `, ""));
   },
 };
 
@@ -39,13 +40,15 @@ export const CLOCK_CHECK: WireCheckSpec = {
   hint: "set the clock of this machine (NTP): requests that are 15 minutes off are refused",
   needs: [],
   async run(wire, lab) {
-    const { headers, atMs } = await listOnce(wire, lab.prefix);
+    const { headers, status, atMs } = await listOnce(wire, lab.prefix);
+    if (status === undefined) return skipped("the store did not answer");
     const theirsMs = Date.parse(headers["date"] ?? "");
     if (Number.isNaN(theirsMs)) return skipped("the store sends no Date");
-    // The header has whole seconds, cut off.
+    // The header has whole seconds, cut off: what is less says nothing.
     const aheadMs = atMs - (theirsMs + 500);
-    const seconds = Math.abs(aheadMs) / 1000;
-    const detail = `this machine is ${seconds.toFixed(1)} s ${aheadMs < 0 ? "behind" : "ahead of"} the store`;
+    const seconds = Math.round(Math.abs(aheadMs) / 1000);
+    if (seconds === 0) return ok("within a second of the store's");
+    const detail = `this machine is ${seconds} s ${aheadMs < 0 ? "behind" : "ahead of"} the store`;
     if (Math.abs(aheadMs) >= REFUSED_CLOCK_MS) return bad(`${detail}: requests are refused`);
     return Math.abs(aheadMs) > WRONG_CLOCK_MS ? bad(detail) : ok(detail);
   },

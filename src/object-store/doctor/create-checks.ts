@@ -7,7 +7,7 @@ const SMALL_BYTES = 64;
 const LARGE_BYTES = 64 * 1024;
 
 const HINT =
-  'several writers need a store with atomic PUT If-None-Match: *; with one writer only, kept alone by other means, set system.storage.object.fencing = "external"';
+  'if the bucket keeps versions (object lock does), take one without versioning: some servers, Ceph RGW among them, mind If-None-Match only there. Else: several writers need a store with atomic PUT If-None-Match: *; with one writer only, kept alone by other means, set system.storage.object.fencing = "external"';
 
 /** What the fence between two writers stands on. */
 export const CREATE_CHECKS: readonly CheckSpec[] = [

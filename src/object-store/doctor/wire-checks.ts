@@ -131,7 +131,7 @@ const OBJECT_LOCK: WireCheckSpec = {
     return ok(
       Rule?.DefaultRetention === undefined
         ? "on, without a default retention"
-        : "on: deletes fail until the retention is over",
+        : "on: old versions cannot be removed until their retention is over",
     );
   },
 };

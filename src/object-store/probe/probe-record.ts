@@ -1,5 +1,5 @@
 import type { ObjectKey } from "../../domain.ts";
-import { PROBE_PREFIX, isProbeRecordKey, probeRecordKey } from "../object-names.ts";
+import { PROBE_PREFIX, isBehindProbeRecords, isProbeRecordKey, probeRecordKey } from "../object-names.ts";
 import type { ObjectStore } from "../object-store.ts";
 import { verdictOf, type ProbeFacts, type StoreVerdict } from "./store-probe.ts";
 
@@ -44,9 +44,9 @@ export interface FoundRecord {
 export async function findProbeRecord(store: ObjectStore, server: ProbedServer): Promise<FoundRecord | undefined> {
   const keys: ObjectKey[] = [];
   for await (const { key } of store.list(PROBE_PREFIX)) {
-    // Behind the records come leftovers of runs, maybe thousands.
-    if (!isProbeRecordKey(key)) break;
-    keys.push(key);
+    if (isProbeRecordKey(key)) keys.push(key);
+    // Behind the records come leftovers of runs, maybe thousands. Before them at most what others left, as a marker of the folder.
+    else if (isBehindProbeRecords(key)) break;
   }
   for (const key of keys.slice(-RECORDS_READ_MAX).toReversed()) {
     const found = await store.get(key);

@@ -140,7 +140,7 @@ export async function runCreateRace(options: CreateRace): Promise<CreateRaceRepo
   }
   const good = count("one") + count("unread");
   if (good < rounds * CLEAR_ROUNDS_SHARE) {
-    return report("unclear", `only ${good} ${of} had a winner; the others had no clear answer`);
+    return report("unclear", `only ${good} ${of} had a winner and a loser; the others had no clear answer`);
   }
   const unread = count("unread") === 0 ? "" : `, in ${count("unread")} of them it could not be read back`;
   const without = count("unclear") === 0 ? "" : `, ${count("unclear")} more without a clear answer`;
@@ -157,11 +157,21 @@ function judge(
   if (winners > 1) return winners === answers.length ? "all" : "several";
   const owner = stored === undefined ? -1 : bodies.findIndex((body) => Buffer.compare(body, stored) === 0);
   const ofOwner = answers[owner]?.kind;
+  // Of writers that came one by one nothing can be learned: a store that checks first and writes later passes as well.
+  const raced = answers.some((answer, i) => i !== owner && answer.kind !== "written" && !wasTurnedAway(answer));
+  if (winners === 1 && !raced) return "unclear";
   if (winners === 1 && stored === undefined) return "unread";
   if (winners === 1) return ofOwner === "written" ? "one" : "other-bytes";
-  if (ofOwner === "unclear") return "one";
+  if (ofOwner === "unclear") return raced ? "one" : "unclear";
   if (stored !== undefined) return "other-bytes";
   return answers.every(({ kind }) => kind === "refused") ? "nobody" : "unclear";
+}
+
+/** Before the store looked at the key: it is busy, or nobody knows whether it got the request. */
+function wasTurnedAway(answer: CreateAnswer): boolean {
+  if (answer.kind !== "unclear") return false;
+  const { status } = answer.error as Partial<ObjectStoreError>;
+  return status === undefined || status === 429 || status === 503;
 }
 
 /** Bytes that no other writer sends. */

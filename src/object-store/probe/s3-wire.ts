@@ -5,7 +5,7 @@ import { GetObjectCommand, PutObjectCommand, type S3Client } from "@aws-sdk/clie
 import type { ObjectKey } from "../../domain.ts";
 import { AbortedError, ObjectStoreError, isTierlogError } from "../../errors.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import { startAttempt } from "../attempt.ts";
+import { startAttempt, untilAborted } from "../attempt.ts";
 import { readAnswer } from "../s3-answer.ts";
 import { collectBody } from "../s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "../s3-client.ts";
@@ -119,9 +119,11 @@ export class S3Wire {
     const middleMs = (): number => (startedMs + this.#clock.now()) / 2;
     this.#requests += 1;
     try {
-      const output = await this.#extras.run(extras, () =>
+      const sent = this.#extras.run(extras, () =>
         this.#client.send(command as GetObjectCommand, { abortSignal: attempt.signal }),
       );
+      // The SDK looks at the signal only once it holds credentials, and fetching those may hang.
+      const output = await untilAborted(sent, attempt.signal);
       const atMs = middleMs();
       const body: unknown = output.Body;
       const read = body === undefined ? undefined : await collectBody(body, output.ContentLength, attempt.signal);
@@ -192,7 +194,10 @@ export class S3Wire {
     throw error;
   }
 
+  /** To be called once nothing is on its way any more. */
   close(): void {
+    // Once used it stays in Node's list of hooks, and every promise of the process pays for each that is in there.
+    this.#extras.disable();
     this.#client.destroy();
   }
 

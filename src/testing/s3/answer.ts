@@ -16,7 +16,7 @@ export function xmlAnswer(
   return { status: 200, headers: { "content-type": "application/xml", ...headers }, body: xmlDocument(root, children) };
 }
 
-/** `resource`: path of what was asked for. */
+/** An error as Amazon S3 writes it ("Error responses" of its API reference). `resource`: path of what was asked for. */
 export function refusalAnswer(refusal: S3Refusal, resource: string, requestId: string): HttpAnswer {
   const elements = {
     Code: refusal.code,
@@ -30,5 +30,6 @@ export function refusalAnswer(refusal: S3Refusal, resource: string, requestId: s
     Object.entries(elements).map(([name, text]) => tag(name, text)),
     false,
   );
-  return { status: refusal.status, headers: { "content-type": "application/xml", ...refusal.headers }, body };
+  const headers = { "content-type": "application/xml", "x-amz-request-id": requestId, ...refusal.headers };
+  return { status: refusal.status, headers, body };
 }

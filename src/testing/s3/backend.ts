@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from "../../errors.ts";
 import { systemClock, type Clock } from "../../runtime/clock.ts";
-import type { HttpAnswer, HttpBackend, HttpRequest } from "../http-exchange.ts";
-import { readS3Call, type S3Operation } from "../s3-call.ts";
+import { withoutBody, type HttpAnswer, type HttpBackend, type HttpRequest } from "../http-exchange.ts";
+import { pathOf, readS3Call, type S3Operation } from "../s3-call.ts";
 import { refusalAnswer } from "./answer.ts";
 import { createBucket, deleteBucket, headBucket, listBuckets } from "./bucket-calls.ts";
 import { s3Traits, type S3Character } from "./character.ts";
@@ -108,9 +108,8 @@ export function createS3Backend(options: S3BackendOptions = {}): S3Backend {
       "x-amz-id-2": Buffer.from(requestId).toString("base64"),
       ...answered.headers,
     };
-    if (request.method !== "HEAD") return { ...answered, headers };
-    const size = String(answered.body.length);
-    return { status: answered.status, headers: { "content-length": size, ...headers }, body: new Uint8Array(0) };
+    const whole = { ...answered, headers };
+    return request.method === "HEAD" ? withoutBody(whole) : whole;
   }
 
   async function answerOrRefusal(request: HttpRequest, requestId: string): Promise<HttpAnswer> {
@@ -118,7 +117,7 @@ export function createS3Backend(options: S3BackendOptions = {}): S3Backend {
       return await handle(request);
     } catch (error) {
       if (!(error instanceof S3Refusal)) throw error;
-      return refusalAnswer(error, request.url.split("?", 1)[0] ?? "", requestId);
+      return refusalAnswer(error, pathOf(request.url), requestId);
     }
   }
 

@@ -5,6 +5,10 @@ const REFUSALS = {
   BadDigest: [400, "The Content-MD5 or checksum value that you specified did not match what the server received."],
   BucketAlreadyOwnedByYou: [409, "The bucket that you tried to create already exists, and you own it."],
   BucketNotEmpty: [409, "The bucket that you tried to delete is not empty."],
+  ConditionalRequestConflict: [
+    409,
+    "The conditional request cannot succeed due to a conflicting operation against this resource.",
+  ],
   EntityTooLarge: [400, "Your proposed upload exceeds the maximum allowed object size."],
   EntityTooSmall: [400, "Your proposed upload is smaller than the minimum allowed object size."],
   /** Google's. */
@@ -52,6 +56,7 @@ const REFUSALS = {
     403,
     "The request signature that the server calculated does not match the signature that you provided. Check your AWS secret access key and signing method.",
   ],
+  SlowDown: [503, "Please reduce your request rate."],
   /** Ceph's, for an operation that lost a race inside its object store. */
   UnknownError: [500, "Unknown error"],
   XAmzContentSHA256Mismatch: [400, "The provided 'x-amz-content-sha256' header does not match what was computed."],
@@ -60,23 +65,25 @@ const REFUSALS = {
 export type S3ErrorCode = keyof typeof REFUSALS;
 
 interface RefusalDetails {
+  /** Where a server answers the code with another status than Amazon lists. */
+  readonly status?: number;
   readonly message?: string;
   /** Further elements of the XML, in this order. */
   readonly elements?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** What the endpoint answers in place of a result. Thrown by whatever finds the reason, caught where the answer is made. */
+/** What is answered in place of a result. The endpoint throws it where it finds the reason; a fault makes it up. */
 export class S3Refusal extends Error {
   readonly code: S3ErrorCode;
   readonly status: number;
   readonly elements: Readonly<Record<string, string>>;
   readonly headers: Readonly<Record<string, string>>;
 
-  constructor(code: S3ErrorCode, { message, elements, headers }: RefusalDetails = {}) {
+  constructor(code: S3ErrorCode, { status, message, elements, headers }: RefusalDetails = {}) {
     super(message ?? REFUSALS[code][1]);
     this.code = code;
-    this.status = REFUSALS[code][0];
+    this.status = status ?? REFUSALS[code][0];
     this.elements = elements ?? {};
     this.headers = headers ?? {};
   }

@@ -319,7 +319,9 @@ export class UnsupportedVersionError extends TierlogError {
   readonly supported: string;
 
   constructor(format: string, found: string | number, supported: string | number) {
-    super(`${format}: found ${found}, this version supports ${supported}`);
+    const newer = typeof found === "number" && typeof supported === "number" && found > supported;
+    const advice = newer ? "; a newer tierlog wrote it: use that version" : "";
+    super(`${format}: found ${found}, this version supports ${supported}${advice}`);
     this.format = format;
     this.found = String(found);
     this.supported = String(supported);

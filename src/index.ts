@@ -41,6 +41,19 @@ export type {
 } from "./engine/api.ts";
 export { diagnoseStore, type DiagnoseOptions, type StoreCheck, type StoreDiagnosis } from "./engine/diagnose-store.ts";
 export { Engine, type OpenOptions } from "./engine/engine.ts";
+export {
+  createStore,
+  deleteStore,
+  describeStore,
+  listStores,
+  type DeletedStore,
+  type ListStoresOptions,
+  type ShardSummary,
+  type StoreDescription,
+  type StoreListing,
+  type StoresOptions,
+  type StoreSummary,
+} from "./engine/stores.ts";
 export { createFsStore } from "./object-store/fs-store.ts";
 export { createMemoryStore } from "./object-store/memory-store.ts";
 export { systemRuntime } from "./runtime/runtime.ts";

@@ -26,6 +26,16 @@ export class Interruption {
     return this.#exitCode;
   }
 
+  /** `work`'s result; the exit code of the signal where `work` rejects after one: there is nothing to explain then. */
+  async exitCodeOf(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+    try {
+      return await work(this.signal);
+    } catch (error) {
+      if (this.#exitCode === undefined) throw error;
+      return this.#exitCode;
+    }
+  }
+
   receive(name: SignalName): void {
     if (!this.#observed || this.#exitCode !== undefined) this.#endProcess(EXIT_BY_SIGNAL[name]);
     this.#exitCode = EXIT_BY_SIGNAL[name];

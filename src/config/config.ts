@@ -33,6 +33,8 @@ export interface ObjectConfig {
   readonly account: string | undefined;
   /** Never empty where `kind` is "object". */
   readonly bucket: string;
+  /** A bucket that is missing is made when the store is opened for writing. For development. */
+  readonly createBucket: boolean;
   readonly region: string;
   /** undefined: the endpoint of AWS for `region`. */
   readonly endpoint: string | undefined;
@@ -49,12 +51,27 @@ export interface ObjectConfig {
   readonly forcePathStyle: boolean;
   /** What guards the bytes on their way: "signed" their SHA-256, "unsigned" a CRC-32C, "auto" what the store is known to check. */
   readonly payloadSigning: "auto" | "signed" | "unsigned";
+  readonly encryption: EncryptionConfig;
   /** How the store is asked to create an object only if it does not exist. */
   readonly createIfAbsent: CreateIfAbsentHeader;
   /** One attempt of one request. */
   readonly requestTimeoutMs: number;
   /** One operation with all its attempts. */
   readonly deadlineMs: number;
+}
+
+/** How the store keeps objects. Client-side encryption is not there yet. */
+export interface EncryptionConfig {
+  /** "none" asks for nothing: the default encryption of the bucket holds. */
+  readonly mode: "none" | "sse-s3" | "sse-kms" | "sse-c";
+  /** Of "sse-kms"; undefined: the account's own key for S3. */
+  readonly kmsKeyId: string | undefined;
+  /** Of "sse-kms": one key per bucket and some time instead of a request to KMS per object. */
+  readonly bucketKey: boolean;
+  /** Of "sse-c", 32 bytes in base64; undefined where a file is named. */
+  readonly customerKey: Secret | undefined;
+  /** Absolute. Read when the store is opened. */
+  readonly customerKeyFile: string | undefined;
 }
 
 export interface CredentialsConfig {

@@ -1,3 +1,4 @@
+import { customerKeyProblem } from "./customer-key.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 import type { Parsed } from "./quantity.ts";
 import { Secret } from "./secret.ts";
@@ -103,7 +104,12 @@ export function secretName(): KeyType {
   };
 }
 
-export function secret(): KeyType {
+/** A key of 256 bits, in base64. */
+export function customerKey(): KeyType {
+  return secret(customerKeyProblem);
+}
+
+export function secret(check: (value: string) => string | undefined = credentialProblem): KeyType {
   const accept = (value: unknown): Parsed<ConfigValue> => {
     if (value instanceof Secret) return { ok: true, value };
     return typeof value === "string" ? { ok: true, value: new Secret(value) } : expected("a text in quotes");
@@ -114,7 +120,7 @@ export function secret(): KeyType {
     parse: accept,
     parseText: accept,
     accept,
-    check: (value) => credentialProblem(value instanceof Secret ? value.reveal() : ""),
+    check: (value) => check(value instanceof Secret ? value.reveal() : ""),
     show: String,
   };
 }

@@ -1,6 +1,7 @@
 import { accountProblem, providerProblem } from "./apply-preset.ts";
 import {
   choice,
+  customerKey,
   duration,
   flag,
   integer,
@@ -12,7 +13,7 @@ import {
   type KeyType,
 } from "./key-type.ts";
 import { CREATE_IF_ABSENT_HEADERS } from "./provider-presets.ts";
-import { bucketProblem, endpointProblem, prefixProblem, regionProblem } from "./s3-names.ts";
+import { bucketProblem, endpointProblem, kmsKeyIdProblem, prefixProblem, regionProblem } from "./s3-names.ts";
 
 /** One key of the configuration: the only place that says what it is called, what it may be and what it is by default. */
 export interface ConfigKey {
@@ -39,6 +40,7 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.storage.object.provider", "storage.object.provider", text(providerProblem), undefined),
   key("system.storage.object.account", "storage.object.account", text(accountProblem), undefined),
   key("system.storage.object.bucket", "storage.object.bucket", text(bucketProblem), undefined),
+  key("system.storage.object.create_bucket", "storage.object.createBucket", flag(), false),
   key("system.storage.object.region", "storage.object.region", text(regionProblem), "us-east-1"),
   key("system.storage.object.endpoint", "storage.object.endpoint", text(endpointProblem), undefined),
   key("system.storage.object.prefix", "storage.object.prefix", text(prefixProblem), ""),
@@ -93,6 +95,31 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     "storage.object.deadlineMs",
     duration({ min: 100, max: 60 * MINUTE }),
     60 * SECOND,
+  ),
+  key(
+    "system.storage.object.encryption.mode",
+    "storage.object.encryption.mode",
+    choice(["none", "sse-s3", "sse-kms", "sse-c"]),
+    "none",
+  ),
+  key(
+    "system.storage.object.encryption.kms_key_id",
+    "storage.object.encryption.kmsKeyId",
+    text(kmsKeyIdProblem),
+    undefined,
+  ),
+  key("system.storage.object.encryption.bucket_key", "storage.object.encryption.bucketKey", flag(), true),
+  key(
+    "system.storage.object.encryption.customer_key",
+    "storage.object.encryption.customerKey",
+    customerKey(),
+    undefined,
+  ),
+  key(
+    "system.storage.object.encryption.customer_key_file",
+    "storage.object.encryption.customerKeyFile",
+    text(pathProblem),
+    undefined,
   ),
   key(
     "system.flush.linger",

@@ -4,7 +4,9 @@ import { ConfigError, type ConfigIssue } from "../errors.ts";
 import { errorCode, nodeFileSystem, type FileSystem } from "../runtime/file-system.ts";
 import { readTextFile } from "../runtime/text-file.ts";
 import { awsSettings, tierlogSettings, type Environment } from "./environment-settings.ts";
+import { fileProblem } from "./file-problem.ts";
 import { flagSettings, type Flags } from "./flag-settings.ts";
+import { customerKeyIssues } from "./read-customer-key.ts";
 import { resolveConfig, type ResolvedConfig } from "./resolve-config.ts";
 import type { Settings } from "./setting.ts";
 import { tomlSettings } from "./toml-settings.ts";
@@ -44,7 +46,9 @@ export async function loadConfig(options: LoadOptions): Promise<ResolvedConfig> 
   const path = resolved.ok ? resolved.value.config.path : dataPath(layers, directory);
   const pathIssues = path === undefined ? [] : await pathProblems(path, options.fileSystem ?? nodeFileSystem);
   if (!resolved.ok) throw new ConfigError([...resolved.issues, ...pathIssues]);
-  if (pathIssues.length > 0) throw new ConfigError(pathIssues);
+  const { storage } = resolved.value.config;
+  const keyIssues = storage.kind === "object" ? await customerKeyIssues(storage.object.encryption) : [];
+  if (pathIssues.length + keyIssues.length > 0) throw new ConfigError([...pathIssues, ...keyIssues]);
   return resolved.value;
 }
 
@@ -54,18 +58,8 @@ async function readConfig(file: string, options: LoadOptions): Promise<string> {
   try {
     return await (options.readText ?? readTextFile)(file);
   } catch (error) {
-    throw new ConfigError([{ path: file, problem: unreadable(error) }], { cause: error });
+    throw new ConfigError([{ path: file, problem: fileProblem(error) }], { cause: error });
   }
-}
-
-function unreadable(error: unknown): string {
-  const code = errorCode(error) ?? "";
-  if (code === "ENOENT" || code === "ENOTDIR") return "there is no such file";
-  if (code === "EISDIR") return "is a directory, not a file";
-  if (code === "EACCES" || code === "EPERM") return "may not be read by this user";
-  // Only the decoder throws without a code.
-  if (error instanceof TypeError) return "is not UTF-8 text";
-  return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
 }
 
 type Attempt =

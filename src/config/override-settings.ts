@@ -1,5 +1,5 @@
 import type { ConfigIssue } from "../errors.ts";
-import type { CredentialsConfig, ObjectConfig, Config } from "./config.ts";
+import type { CredentialsConfig, EncryptionConfig, ObjectConfig, Config } from "./config.ts";
 import { CONFIG_KEYS, keyOfField, parentPaths } from "./keys.ts";
 import { nearest } from "./nearest.ts";
 import { Secret } from "./secret.ts";
@@ -11,8 +11,11 @@ export interface ConfigOverrides {
   readonly shards?: number;
   readonly storage?: {
     readonly kind?: Config["storage"]["kind"];
-    readonly object?: Partial<Omit<ObjectConfig, "credentials">> & {
+    readonly object?: Partial<Omit<ObjectConfig, "credentials" | "encryption">> & {
       readonly credentials?: CredentialsOverrides | undefined;
+      readonly encryption?: Partial<Omit<EncryptionConfig, "customerKey">> & {
+        readonly customerKey?: Secret | string | undefined;
+      };
     };
   };
   readonly flush?: Partial<Config["flush"]>;

@@ -1,5 +1,6 @@
 import type { ConfigIssue } from "../errors.ts";
 import { formatDuration } from "./duration.ts";
+import { encryptionIssues } from "./encryption-relations.ts";
 import type { ConfigValue } from "./key-type.ts";
 import { isSecureLink } from "./s3-names.ts";
 import { formatSize } from "./size.ts";
@@ -36,6 +37,7 @@ export function relationIssues(values: ReadonlyMap<string, ConfigValue>, broken:
     });
   }
 
+  issues.push(...encryptionIssues(values, broken));
   atLeast(`${object}.deadline`, `${object}.request_timeout`, formatDuration, "a deadline covers at least one request");
   atLeast("system.flush.max_bytes", "system.batch.max_bytes", formatSize, "a flush holds at least one batch");
   atLeast("system.flush.max_pending", "system.flush.max_bytes", formatSize, "a full flush waits there");

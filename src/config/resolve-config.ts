@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 
 import { ConfigError, type ConfigIssue } from "../errors.ts";
 import { applyPreset } from "./apply-preset.ts";
-import type { Config, CredentialsConfig } from "./config.ts";
+import type { Config, CredentialsConfig, EncryptionConfig } from "./config.ts";
 import type { ConfigValue, KeyType } from "./key-type.ts";
 import { CONFIG_KEYS, keyAt } from "./keys.ts";
 import { overrideSettings, type ConfigOverrides } from "./override-settings.ts";
@@ -56,10 +56,7 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
       const parsed = readSetting(key.type, setting);
       sources.set(key.path, setting.source);
       if (parsed.ok) {
-        values.set(
-          key.path,
-          key.path === "system.path" ? resolve(setting.directory, String(parsed.value)) : parsed.value,
-        );
+        values.set(key.path, PATHS.has(key.path) ? resolve(setting.directory, String(parsed.value)) : parsed.value);
         broken.delete(key.path);
       } else {
         values.delete(key.path);
@@ -78,6 +75,9 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
   return { config: compose(values), sources };
 }
 
+const CUSTOMER_KEY = "system.storage.object.encryption.customer_key";
+/** Keys that name files: a relative one counts from where it was written. */
+const PATHS: ReadonlySet<string> = new Set(["system.path", "system.storage.object.encryption.customer_key_file"]);
 const ACCESS_KEY_ID = "system.storage.object.access_key_id";
 const SECRET_ACCESS_KEY = "system.storage.object.secret_access_key";
 const SESSION_TOKEN = "system.storage.object.session_token";
@@ -119,7 +119,7 @@ function describe(type: KeyType, { raw, form }: Setting): string {
 function withoutSecrets(issue: ConfigIssue, layers: readonly Settings[]): ConfigIssue {
   let { problem } = issue;
   for (const { path, raw } of layers.flatMap((layer) => layer.settings)) {
-    if (path !== SECRET_ACCESS_KEY && path !== SESSION_TOKEN) continue;
+    if (path !== SECRET_ACCESS_KEY && path !== SESSION_TOKEN && path !== CUSTOMER_KEY) continue;
     const value = raw instanceof Secret ? raw.reveal() : raw;
     if (typeof value === "string" && value.length >= 8) problem = problem.replaceAll(value, "[redacted]");
   }
@@ -143,6 +143,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         provider: values.get(`${object}.provider`) as string | undefined,
         account: values.get(`${object}.account`) as string | undefined,
         bucket: (values.get(`${object}.bucket`) as string | undefined) ?? "",
+        createBucket: values.get(`${object}.create_bucket`) as boolean,
         region: text(`${object}.region`),
         endpoint,
         prefix: text(`${object}.prefix`),
@@ -150,6 +151,13 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         partsInFlight: number(`${object}.parts_in_flight`),
         ackAfterUpload: values.get(`${object}.ack_after_upload`) as boolean,
         fencing: text(`${object}.fencing`) as "conditional-put" | "external",
+        encryption: {
+          mode: text(`${object}.encryption.mode`) as EncryptionConfig["mode"],
+          kmsKeyId: values.get(`${object}.encryption.kms_key_id`) as string | undefined,
+          bucketKey: values.get(`${object}.encryption.bucket_key`) as boolean,
+          customerKey: values.get(CUSTOMER_KEY) as Secret | undefined,
+          customerKeyFile: values.get(`${object}.encryption.customer_key_file`) as string | undefined,
+        },
         credentials: credentials(values),
         forcePathStyle: forcePathStyle ?? endpoint !== undefined,
         payloadSigning: text(`${object}.payload_signing`) as Config["storage"]["object"]["payloadSigning"],

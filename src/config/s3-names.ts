@@ -24,6 +24,11 @@ export function regionProblem(region: string): string | undefined {
   return /^[A-Za-z0-9][A-Za-z0-9-]*$/.test(region) ? undefined : 'is not a region name, as in "us-east-1" or "auto"';
 }
 
+/** An id, an ARN or an alias; goes into a header. */
+export function kmsKeyIdProblem(id: string): string | undefined {
+  return /^[A-Za-z0-9:/_.-]{1,2048}$/.test(id) ? undefined : "is not the id, the ARN or the alias of a KMS key";
+}
+
 /** Can nobody between us and the store change what is sent? TLS, or this machine. undefined: AWS itself, which is TLS. */
 export function isSecureLink(endpoint: string | undefined): boolean {
   if (endpoint === undefined) return true;

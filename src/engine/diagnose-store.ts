@@ -5,6 +5,7 @@ import { directoryExists, removeDirectoryTree, removeEmptyDirectory } from "../r
 import { joinPath } from "../runtime/file-system.ts";
 import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
 import { openStore } from "./open-store.ts";
+import { atPrefix } from "./store-root.ts";
 
 export type { StoreCheck } from "../object-store/doctor/check.ts";
 export type { StoreDiagnosis };
@@ -21,14 +22,16 @@ export interface DiagnoseOptions {
 const DEADLINE_MS = 3 * 60_000;
 
 /**
- * Finds out by trying what the store of `config` can do, below a prefix of its own beside the data, and removes what it wrote. Needs
+ * Finds out by trying what the store of a config can do, below a prefix of its own beside the data, and removes what it wrote. Needs
  * no engine, and disturbs none that runs on the same store. It sends about 2,000 small requests and 25 MiB.
  *
  * What the store cannot do is part of the result. Errors: `ConfigError` (kind "memory": there is nothing to try), `AbortedError`;
  * for a directory `ObjectStoreError` where even its removal fails.
  */
-export async function diagnoseStore(config: Config, options: DiagnoseOptions = {}): Promise<StoreDiagnosis> {
-  const { kind } = config.storage;
+export async function diagnoseStore(given: Config, options: DiagnoseOptions = {}): Promise<StoreDiagnosis> {
+  const { kind } = given.storage;
+  // Of a directory all prefixes are alike.
+  const config = kind === "fs" ? atPrefix(given, "") : given;
   if (kind === "memory") {
     throw new ConfigError([
       {
@@ -67,8 +70,9 @@ async function bucketOf(config: Config, runtime: Runtime): Promise<Pick<Examinat
   const { S3Wire } = await import("../object-store/probe/s3-wire.ts");
   const { s3Settings } = await import("./s3-settings.ts");
   const { probedServer } = await import("./first-use.ts");
+  const settings = await s3Settings(config);
   return {
-    openWire: (signal) => new S3Wire(s3Settings(config), runtime.clock, signal),
+    openWire: (signal) => new S3Wire(settings, runtime.clock, signal),
     server: probedServer(config),
   };
 }

@@ -2,14 +2,9 @@ import type { Config } from "../config/config.ts";
 import type { ShardId, TopicId } from "../domain.ts";
 import { ConfigError, InvalidArgumentError } from "../errors.ts";
 import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
-import { externallyFenced } from "../object-store/external-fencing.ts";
-import { metered } from "../object-store/metered.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
-import { PartLimiter } from "../object-store/part-limiter.ts";
-import { settling } from "../object-store/settling.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
-import { writerIdentity } from "../runtime/identity.ts";
 import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
 import { Admission } from "../shard/admission.ts";
 import { ObjectCache } from "../shard/object-cache.ts";
@@ -17,8 +12,7 @@ import { Shard } from "../shard/shard.ts";
 import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
-import type { FirstUse } from "./first-use.ts";
-import { checkingStore, noFacts, openStore } from "./open-store.ts";
+import { connect, type Connection } from "./connect.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import { uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
@@ -34,24 +28,13 @@ export interface OpenOptions {
   readonly objectStore?: ObjectStore;
 }
 
-interface Parts {
+interface Parts extends Connection {
   readonly config: Config;
   readonly runtime: Runtime;
   readonly readOnly: boolean;
-  readonly writerId: string;
-  /** Settling over metered. */
-  readonly store: ObjectStore;
-  readonly storeMetrics: () => EngineMetrics["store"];
-  readonly probeRequests: number;
-  readonly partLimiter: PartLimiter;
-  readonly closeStore: () => Promise<void>;
   readonly storeId: string;
   readonly catalog: Catalog;
 }
-
-const EXTERNAL_FENCING_WARNING =
-  'fencing = "external": nothing in the store keeps two writers apart. Two processes that write below one prefix at once lose ' +
-  "acknowledged records; make sure by other means that there is never more than one";
 
 /** A streaming-log engine over one store: see `EngineApi`. */
 export class Engine implements EngineApi {
@@ -83,61 +66,15 @@ export class Engine implements EngineApi {
     }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
-    const facts = noFacts();
-    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, facts));
-    const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
+    const connection = await connect({ config, runtime, readOnly, objectStore: options.objectStore });
     try {
-      const meter = metered(raw, runtime.clock);
-      const { requestTimeoutMs, deadlineMs, partsInFlight, fencing } = config.storage.object;
-      // A directory and memory are fenced by our own code; a bucket by whatever stands behind its endpoint.
-      const isBucket = config.storage.kind === "object" && !readOnly;
-      const external = isBucket && fencing === "external";
-      const partLimiter = new PartLimiter({
-        partsMax: uploadPartsMax(partsInFlight),
-        clock: runtime.clock,
-        logger: runtime.logger,
-      });
-      const settled = settling(external ? externallyFenced(meter.store) : meter.store, {
-        clock: runtime.clock,
-        random: runtime.random,
-        logger: runtime.logger,
-        deadlineMs,
-        requestTimeoutMs,
-        partLimiter,
-      });
-      const store = options.objectStore === undefined ? checkingStore(settled, config, facts) : settled;
-      const writerId = writerIdentity(runtime.random);
-      if (external) runtime.logger.warn(EXTERNAL_FENCING_WARNING);
-      const probeRequests =
-        isBucket && !external
-          ? await probed({
-              config,
-              runtime,
-              writerId,
-              raw,
-              store,
-              facts,
-              ownStore: options.objectStore !== undefined,
-            })
-          : 0;
+      const { store, writerId } = connection;
       const { storeId } = await openStoreFormat(store, runtime, readOnly);
       const catalog = new Catalog({ store, runtime, writerId });
       await catalog.refresh();
-      return new Engine({
-        config,
-        runtime,
-        readOnly,
-        writerId,
-        store,
-        storeMetrics: () => meter.metrics(),
-        probeRequests,
-        partLimiter,
-        closeStore,
-        storeId,
-        catalog,
-      });
+      return new Engine({ ...connection, config, runtime, readOnly, storeId, catalog });
     } catch (error) {
-      await closeStore();
+      await connection.close();
       throw error;
     }
   }
@@ -273,7 +210,7 @@ export class Engine implements EngineApi {
     try {
       await all([...this.#shards.values()].map((shard) => shard.close()));
     } finally {
-      await this.#parts.closeStore();
+      await this.#parts.close();
     }
   }
 
@@ -324,12 +261,6 @@ export class Engine implements EngineApi {
         "it was opened read-only: open it without readOnly to change topics",
       );
   }
-}
-
-async function probed(options: FirstUse): Promise<number> {
-  // Only here: it loads the AWS SDK.
-  const { proveStore } = await import("./first-use.ts");
-  return proveStore(options);
 }
 
 /** Waits for all, then rejects with the first error: none is left running, none unhandled. */

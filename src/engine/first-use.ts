@@ -91,7 +91,7 @@ async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; r
   const { clock, random, logger } = runtime;
   const store = settling(meter.store, { clock, random, logger, deadlineMs, requestTimeoutMs });
   const prefix = probeRunPrefix("start", hex(random.bytes(8)));
-  const wire = options.ownStore ? undefined : new S3Wire(s3Settings(config), runtime.clock);
+  const wire = options.ownStore ? undefined : new S3Wire(await s3Settings(config), runtime.clock);
   const race = wire?.race ?? raceOver(meter.store);
   try {
     const outcome = await probeStore({ store, race, wire, prefix, random });

@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import { createFsStore, sweepTemporaries } from "../object-store/fs-store.ts";
 import { createMemoryStore } from "../object-store/memory-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { prefixed } from "../object-store/prefixed.ts";
 import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -20,7 +21,8 @@ export function noFacts(): StoreFacts {
 }
 
 /**
- * The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory.
+ * The store that the config names. For writing it clears away what crashed puts left in a directory, and makes a bucket that is
+ * missing where `create_bucket` asks for that; else no connection is opened yet.
  * `facts` is looked at for each object: what becomes known later counts from then on.
  */
 export async function openStore(
@@ -40,14 +42,15 @@ export async function openStore(
         const removed = await sweepTemporaries({ root, fileSystem });
         if (removed > 0) logger.info("removed what crashed puts left behind", { files: removed });
       }
-      return createFsStore({ root, fileSystem, random });
+      return prefixed(createFsStore({ root, fileSystem, random }), config.storage.object.prefix);
     }
     case "object": {
       // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
       const { createS3Store } = await import("../object-store/s3-store.ts");
+      if (!readOnly) await makeBucket(config, runtime);
       return createS3Store(
         {
-          ...s3Settings(config),
+          ...(await s3Settings(config)),
           payloadSigning: config.storage.object.payloadSigning,
           wrongChecksumRefused: () => facts?.wrongChecksumRefused,
           get ifMatchEtag() {
@@ -58,6 +61,16 @@ export async function openStore(
       );
     }
   }
+}
+
+/** Makes a bucket that is missing, where the config asks for that. */
+export async function makeBucket(config: Config, runtime: Runtime): Promise<void> {
+  const { createBucket, bucket, deadlineMs, requestTimeoutMs } = config.storage.object;
+  if (config.storage.kind !== "object" || !createBucket) return;
+  const { ensureBucket } = await import("../object-store/s3-bucket.ts");
+  const { clock, random, logger } = runtime;
+  const made = await ensureBucket(await s3Settings(config), { clock, random, logger, deadlineMs, requestTimeoutMs });
+  if (made) logger.info("created the bucket, because create_bucket is true", { bucket });
 }
 
 /** `store`, the settled one of `config`, made to read back what it writes where nothing else checks the bytes on their way. */

@@ -14,6 +14,7 @@ import type { Epoch, ObjectKey, Seq, ShardId } from "../domain.ts";
 
 export const FORMAT_KEY = "FORMAT" as ObjectKey;
 export const CATALOG_PREFIX = "catalog/";
+export const INDEX_PREFIX = "index/";
 
 const DATA_PREFIX = "data/";
 
@@ -87,6 +88,21 @@ export function isBehindProbeRecords(key: ObjectKey): boolean {
 /** What everything begins with that one run of a probe writes, its record apart. */
 export function probeRunPrefix(purpose: "start" | "doctor", random: string): string {
   return `${PROBE_PREFIX}${purpose}-${random}/`;
+}
+
+/** Everything of a store but FORMAT lies in these. In the order in which a store is deleted: without a catalog it has no topics. */
+export const STORE_DIRECTORIES: readonly string[] = [
+  CATALOG_PREFIX,
+  INDEX_PREFIX,
+  "checkpoint/",
+  DATA_PREFIX,
+  PROBE_PREFIX,
+];
+
+/** Of `index/0007/`: 7. undefined where the name is not one of a shard's chain. */
+export function parseShardDirectory(directory: string): ShardId | undefined {
+  const digits = /^index\/(\d{4})\/$/.exec(directory)?.[1];
+  return digits === undefined ? undefined : (Number(digits) as ShardId);
 }
 
 function pad(value: number, digits: number): string {

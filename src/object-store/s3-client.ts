@@ -6,6 +6,7 @@ import { NodeHttpHandler } from "@smithy/node-http-handler";
 
 import type { CreateIfAbsentHeader } from "../config/provider-presets.ts";
 import { spellCreateIfAbsent } from "./s3-create-header.ts";
+import { encryptAtRest, type S3Encryption } from "./s3-encryption.ts";
 import { guardPayloads } from "./s3-payload.ts";
 
 /** Keys that stand in a configuration. */
@@ -25,6 +26,8 @@ export interface S3ClientSettings {
   readonly forcePathStyle: boolean;
   /** Default: "if-none-match". */
   readonly createIfAbsent?: CreateIfAbsentHeader;
+  /** Default: none is asked for. */
+  readonly encryption?: S3Encryption;
   /** Total time of one request: waiting for a socket, sending, waiting, reading the body. */
   readonly requestTimeoutMs: number;
   /** Default: 3 s, at most `requestTimeoutMs`. Runs also while a request waits for a socket: send no more than `maxSockets` at a time. */
@@ -74,6 +77,7 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     }),
   });
   spellCreateIfAbsent(client, settings.createIfAbsent ?? "if-none-match");
+  encryptAtRest(client, settings);
   guardPayloads(client);
   refusePages(client);
   return client;

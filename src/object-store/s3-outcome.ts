@@ -1,8 +1,20 @@
 import { ObjectStoreError, type Effect } from "../errors.ts";
 import type { PutCondition } from "./object-store.ts";
 import { readAnswer, type S3Answer } from "./s3-answer.ts";
+import type { S3Encryption } from "./s3-encryption.ts";
 
-export type S3Operation = "get" | "head" | "put" | "list" | "delete" | UploadOperation | "createMultipart";
+export type S3Operation =
+  | "get"
+  | "head"
+  | "put"
+  | "list"
+  | "delete"
+  | UploadOperation
+  | "createMultipart"
+  | BucketOperation;
+
+/** Requests about the bucket itself. */
+type BucketOperation = "createBucket";
 
 /** Requests that name an upload. */
 type UploadOperation = "uploadPart" | "listParts" | "completeMultipart" | "abortMultipart";
@@ -19,6 +31,8 @@ export interface S3Request {
   readonly key: string;
   readonly bucket: string;
   readonly condition?: PutCondition["kind"];
+  /** What was asked for with it, if anything. */
+  readonly encryption?: S3Encryption["kind"] | undefined;
 }
 
 /**
@@ -58,6 +72,7 @@ const ACCESS = "the credentials do not allow this";
 /** By S3's error code, before the status is looked at. */
 const BY_CODE: Readonly<Record<string, Verdict>> = {
   NoSuchBucket: { ...REFUSED, advice: "the bucket does not exist: create it, or correct bucket, endpoint or region" },
+  BucketAlreadyExists: { ...REFUSED, advice: "somebody else has a bucket of this name: take another" },
   NoSuchKey: { ...REFUSED, advice: "there is no such object" },
   NoSuchUpload: { ...REFUSED, advice: "there is no such upload" },
   InvalidAccessKeyId: { ...REFUSED, advice: "the store does not know this access key: check the credentials" },
@@ -114,7 +129,11 @@ export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly 
   }
   if (status === 416 && request.operation === "get") return { kind: "range-not-satisfiable" };
   const verdict = code === undefined ? undefined : BY_CODE[code];
-  return failed(request, answer, verdict ?? statusVerdict(status, request, answer));
+  const known = verdict ?? statusVerdict(status, request, answer);
+  // A code that we know says enough, but that Ceph calls an unknown KMS key InvalidAccessKeyId.
+  const more = verdict === undefined || request.encryption === "sse-kms" ? encryptionAdvice(status, request) : [];
+  const advice = [known.advice, ...more].join("; or ");
+  return failed(request, answer, { ...known, advice });
 }
 
 /** Does the request make an object visible? Of all others nothing is in doubt: they may be repeated, or have no effect on a key. */
@@ -147,6 +166,8 @@ function statusVerdict(
   if ((status === 400 || status === 501) && aboutChecksum && request.operation !== "delete") {
     return { ...REFUSED, advice: `this store takes no checksum headers: set ${SETTING}.payload_signing to "signed"` };
   }
+  // Of KMS, behind the store.
+  if (code !== undefined && /Throttl/.test(code)) return { ...IN_DOUBT, advice: "the store is busy" };
   if (status === 429 || status === 503) return { ...IN_DOUBT, advice: "the store is busy" };
   if (status === 501) {
     return { ...REFUSED, advice: "this store does not know this kind of request (conditional writes are needed)" };
@@ -195,6 +216,31 @@ function statusVerdict(
 function accessAdvice({ operation }: S3Request): string {
   if (operation !== "get" && operation !== "head") return ACCESS;
   return `${ACCESS}; or the object is absent, and s3:ListBucket missing: without that permission on the bucket S3 does not say which`;
+}
+
+const ENCRYPTION = `${SETTING}.encryption`;
+
+/** What else it may be. Stores have no code of their own for keys that are missing, wrong or forbidden: AWS, Ceph and others differ. */
+function encryptionAdvice(status: number, { operation, encryption }: S3Request): readonly string[] {
+  const reads = operation === "get" || operation === "head";
+  const makes = operation === "put" || operation === "createMultipart";
+  if (encryption === undefined) {
+    return status === 400 && reads ? [`the object needs a customer's key: see ${ENCRYPTION}.mode`] : [];
+  }
+  if (makes && status === 501) return [`it cannot encrypt as ${ENCRYPTION}.mode asks`];
+  if (status !== 400 && status !== 403) return [];
+  if (encryption === "sse-kms" && (reads || makes)) {
+    return [
+      `${ENCRYPTION}.kms_key_id names a key that does not exist in this region, is disabled, or that these credentials may not use (kms:GenerateDataKey, kms:Decrypt)`,
+    ];
+  }
+  if (encryption !== "sse-c") return [];
+  if (reads)
+    return [`the object was not stored with the key that ${ENCRYPTION} names: a store keeps the key it began with`];
+  if (!makes) return [];
+  return [
+    "the bucket takes no customer's key: AWS blocks SSE-C on buckets made since April 2026 until it is allowed there",
+  ];
 }
 
 function timeoutVerdict(timeoutMs: number): Verdict {

@@ -79,6 +79,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   ): Promise<RequestOutcome<T>> {
     if (closed) throw new ClosedError("object store");
     if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
+    const asked: S3Request = { ...what, encryption: settings.encryption?.kind };
     const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
     const { signal } = attempt;
     try {
@@ -93,7 +94,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       const timedOut = attempt.timedOut();
       attempt.cancel();
       if (isTierlogError(error)) throw error;
-      const outcome = s3Outcome(error, what, timedOut ? { timeoutMs: requestTimeoutMs } : undefined);
+      const outcome = s3Outcome(error, asked, timedOut ? { timeoutMs: requestTimeoutMs } : undefined);
       if (outcome.kind !== "error") return outcome;
       // An answer that came all the same says more than "aborted".
       if (isAborted(callerSignal) && outcome.error.status === undefined) {

@@ -81,6 +81,10 @@ rgw_thread_pool_size = 64
 rgw_override_bucket_index_max_shards = 1
 rgw_run_sync_thread = false
 rgw_enable_usage_log = false
+# Keys for encryption at rest over plain HTTP, which only a test may do. The key of KMS is 32 bytes of 0x2a.
+rgw_crypt_require_ssl = false
+rgw_crypt_s3_kms_backend = testing
+rgw_crypt_s3_kms_encryption_keys = tierlog-key=KioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKio=
 EOF
 }
 

@@ -1,4 +1,5 @@
 import type { Config } from "../../src/config/config.ts";
+import type { ConfigOverrides } from "../../src/config/override-settings.ts";
 import { defaultConfig } from "../../src/config/resolve-config.ts";
 import { createS3Store } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
@@ -19,7 +20,7 @@ export class EndpointPlace {
     return new EndpointPlace(await S3Endpoint.start({ buckets: [ENDPOINT_BUCKET], ...options }));
   }
 
-  config(overrides: Partial<Config["storage"]["object"]> = {}): Config {
+  config(overrides: NonNullable<NonNullable<ConfigOverrides["storage"]>["object"]> = {}): Config {
     const { accessKeyId, secretAccessKey } = this.endpoint.credentials;
     return defaultConfig({
       storage: {

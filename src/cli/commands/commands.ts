@@ -5,6 +5,10 @@ import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
 import { produce } from "./produce.ts";
+import { storesCreate } from "./stores-create.ts";
+import { storesDelete } from "./stores-delete.ts";
+import { storesDescribe } from "./stores-describe.ts";
+import { storesList } from "./stores-list.ts";
 import { topicsCreate } from "./topics-create.ts";
 import { topicsDelete } from "./topics-delete.ts";
 import { topicsDescribe } from "./topics-describe.ts";
@@ -20,6 +24,10 @@ export const COMMANDS: readonly Command[] = [
   produce,
   consume,
   inspect,
+  storesList,
+  storesCreate,
+  storesDescribe,
+  storesDelete,
   configCheck,
   doctor,
 ];

@@ -10,6 +10,7 @@ import {
   type GetObjectLockConfigurationOutput,
 } from "@aws-sdk/client-s3";
 
+import { checkEncryption } from "../probe/encryption-check.ts";
 import { findIfMatchSpelling, type IfMatchSpelling } from "../probe/if-match.ts";
 import { answered, type WireAnswer } from "../probe/s3-wire.ts";
 import { sendWrongChecksum, type ChecksumHeader } from "../probe/wrong-checksum.ts";
@@ -65,6 +66,14 @@ const ETAG: WireCheckSpec = {
     const shape = new Set(forms.map((form) => shapeOf(form ?? "")));
     return ok(`${[...shape].join(" and ")}, ${md5 ? "the MD5 of the body" : "not the MD5 of the body"}`);
   },
+};
+
+const ENCRYPTION: WireCheckSpec = {
+  name: "encryption",
+  severity: "required",
+  hint: 'write another mode into system.storage.object.encryption, or "none", and let the bucket encrypt by default',
+  needs: ["s3:PutObject", "s3:GetObject"],
+  run: (wire, lab) => checkEncryption(wire, lab.key("encryption")),
 };
 
 function shapeOf(etag: string): string {
@@ -135,6 +144,7 @@ function notAsked(answer: WireAnswer<object>, action: string): Finding {
 export const WIRE_CHECKS: readonly WireCheckSpec[] = [
   IF_MATCH,
   ETAG,
+  ENCRYPTION,
   checksum(
     "x-amz-checksum-crc32c",
     "info",

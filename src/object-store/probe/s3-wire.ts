@@ -9,6 +9,7 @@ import { startAttempt, untilAborted } from "../attempt.ts";
 import { readAnswer } from "../s3-answer.ts";
 import { collectBody } from "../s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "../s3-client.ts";
+import { withoutEncryption, type S3Encryption } from "../s3-encryption.ts";
 import { OSS_EXISTS, s3Outcome, type S3Operation } from "../s3-outcome.ts";
 import { answerOf, settleAll, type CreateAnswer, type RaceCreate } from "./race-create.ts";
 
@@ -49,11 +50,14 @@ interface SendOptions {
   /** In place of what the SDK would send; signed. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly barrier?: Barrier;
+  /** Without the headers of encryption at rest. */
+  readonly plain?: boolean;
 }
 
 interface Extras {
   readonly headers: Readonly<Record<string, string>>;
   readonly barrier: Barrier | undefined;
+  readonly plain: boolean;
   answered: { readonly status: number; readonly headers: Readonly<Record<string, string>> } | undefined;
 }
 
@@ -77,6 +81,11 @@ export class S3Wire {
     this.#addMiddleware();
   }
 
+  /** What every request asks for that makes an object. */
+  get encryption(): S3Encryption | undefined {
+    return this.#settings.encryption;
+  }
+
   /** Requests sent so far. */
   get requests(): number {
     return this.#requests;
@@ -97,10 +106,10 @@ export class S3Wire {
     operation: S3Operation,
     key: string,
     command: Command,
-    { headers = {}, barrier }: SendOptions = {},
+    { headers = {}, barrier, plain = false }: SendOptions = {},
   ): Promise<WireAnswer<Output>> {
     if (isAborted(this.#signal)) throw new AbortedError(operation, { cause: this.#signal?.reason });
-    const extras: Extras = { headers, barrier, answered: undefined };
+    const extras: Extras = { headers, barrier, plain, answered: undefined };
     const { requestTimeoutMs } = this.#settings;
     const attempt = startAttempt(this.#clock, requestTimeoutMs, this.#signal);
     // Who gives up must not hold the others.
@@ -136,7 +145,7 @@ export class S3Wire {
       if (isTierlogError(error)) throw error;
       const outcome = s3Outcome(
         error,
-        { operation, key, bucket: this.bucket },
+        { operation, key, bucket: this.bucket, encryption: this.encryption?.kind },
         timedOut ? { timeoutMs: requestTimeoutMs } : undefined,
       );
       const status = extras.answered?.status;
@@ -196,7 +205,10 @@ export class S3Wire {
     this.#client.middlewareStack.add(
       (next) => (args) => {
         const extras = this.#extras.getStore();
-        if (extras !== undefined && hasHeaders(args.request)) Object.assign(args.request.headers, extras.headers);
+        if (extras !== undefined && hasHeaders(args.request)) {
+          if (extras.plain) withoutEncryption(args.request.headers);
+          Object.assign(args.request.headers, extras.headers);
+        }
         return next(args);
       },
       { step: "build", priority: "low", name: "probeHeaders" },

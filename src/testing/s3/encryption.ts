@@ -94,7 +94,13 @@ export function encryptionHeaders(encryption: Encryption): Headers {
 }
 
 /** Checks that a GET, a HEAD or the source of a copy comes with the key that the object was written with. */
-export function mustReadWith(encryption: Encryption, headers: Headers, source: "object" | "copy-source"): void {
+export function mustReadWith(
+  encryption: Encryption,
+  headers: Headers,
+  source: "object" | "copy-source",
+  traits: ReadonlySet<S3Trait>,
+): void {
+  if (traits.has("ignores-encryption")) return;
   const keyMd5 = readCustomerKey(headers, source === "object" ? PREFIX : COPY_SOURCE_PREFIX);
   if (encryption.kind !== "customer") {
     if (keyMd5 === undefined) return;
@@ -112,7 +118,8 @@ export function mustReadWith(encryption: Encryption, headers: Headers, source: "
 }
 
 /** Checks that a part comes with the customer key that its upload was started with, or with none. */
-export function mustUploadWith(encryption: Encryption, headers: Headers): void {
+export function mustUploadWith(encryption: Encryption, headers: Headers, traits: ReadonlySet<S3Trait>): void {
+  if (traits.has("ignores-encryption")) return;
   const keyMd5 = readCustomerKey(headers);
   const started = encryption.kind === "customer" ? encryption.keyMd5 : undefined;
   if (keyMd5 === started) return;

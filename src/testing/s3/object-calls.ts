@@ -42,7 +42,7 @@ export function getObject(world: S3World, exchange: S3Exchange): HttpAnswer {
   }
   const object = readableObject(exchange, world.bucket(call.bucket), call.key);
   if (call.operation === "GetObject" && object.encryption.kind === "kms") mustAllow(credential, "kms:Decrypt");
-  mustReadWith(object.encryption, headers, "object");
+  mustReadWith(object.encryption, headers, "object", world.traits);
 
   const { traits } = world;
   const ifMatch = headers["if-match"];
@@ -159,7 +159,7 @@ export function copySource(world: S3World, exchange: S3Exchange): S3Object {
   }
   const object = readableObject(exchange, world.bucket(bucketName), unescaped(escapedKey));
   if (object.encryption.kind === "kms") mustAllow(credential, "kms:Decrypt");
-  mustReadWith(object.encryption, headers, "copy-source");
+  mustReadWith(object.encryption, headers, "copy-source", world.traits);
   if (world.traits.has("ignores-conditions") || world.traits.has("ignores-complete-conditions")) return object;
   const ifMatch = headers["x-amz-copy-source-if-match"];
   const ifNoneMatch = headers["x-amz-copy-source-if-none-match"];

@@ -46,7 +46,7 @@ export function uploadPart(world: S3World, exchange: S3Exchange): HttpAnswer {
   mustAllow(credential, "s3:PutObject");
   const { bucket, upload } = openUpload(world, exchange);
   const partNumber = readPartNumber(exchange);
-  mustUploadWith(upload.encryption, headers);
+  mustUploadWith(upload.encryption, headers, world.traits);
   const part = addPart(world, bucket, upload, partNumber, payload.bytes, payload.checksum);
   return emptyAnswer(200, {
     ...tagHeader(part.etag, world.traits),
@@ -60,7 +60,7 @@ export function uploadPartCopy(world: S3World, exchange: S3Exchange): HttpAnswer
   mustAllow(credential, "s3:PutObject");
   const { bucket, upload } = openUpload(world, exchange);
   const partNumber = readPartNumber(exchange);
-  mustUploadWith(upload.encryption, headers);
+  mustUploadWith(upload.encryption, headers, world.traits);
   const source = copySource(world, exchange);
   const header = headers["x-amz-copy-source-range"];
   const range = readRange(header, source.bytes.length);
@@ -75,9 +75,10 @@ export function uploadPartCopy(world: S3World, exchange: S3Exchange): HttpAnswer
 }
 
 export function listParts(world: S3World, exchange: S3Exchange): HttpAnswer {
-  const { call, credential } = exchange;
+  const { call, headers, credential } = exchange;
   mustAllow(credential, "s3:ListMultipartUploadParts");
   const { bucket, upload } = openUpload(world, exchange);
+  mustNameKeyOfChecksums(world, upload, headers);
   const marker = readCount(call.query, "part-number-marker", 0);
   const pageParts = Math.min(readCount(call.query, "max-parts", PAGE_PARTS), PAGE_PARTS);
   const after = [...upload.parts].filter(([number]) => number > marker).sort(([a], [b]) => a - b);
@@ -102,6 +103,13 @@ export function listParts(world: S3World, exchange: S3Exchange): HttpAnswer {
   ]);
 }
 
+/** Checksums are encrypted with the object: requests that deal with them need the customer's key. Others may do without it. */
+function mustNameKeyOfChecksums(world: S3World, upload: S3Upload, headers: S3Exchange["headers"]): void {
+  if ([...upload.parts.values()].some(({ checksum }) => checksum !== undefined)) {
+    mustUploadWith(upload.encryption, headers, world.traits);
+  }
+}
+
 export async function completeUpload(world: S3World, exchange: S3Exchange): Promise<HttpAnswer> {
   const { call, headers, payload, credential } = exchange;
   mustAllow(credential, "s3:PutObject");
@@ -111,6 +119,7 @@ export async function completeUpload(world: S3World, exchange: S3Exchange): Prom
   if (replayed !== undefined) return completedAnswer(world, bucket, call.key, replayed);
   const object = await world.writes.run("complete", bucket, call.key, headers, () => {
     const { upload } = openUpload(world, exchange);
+    mustNameKeyOfChecksums(world, upload, headers);
     const parts = matchParts(world, named, upload);
     const bytes = new Uint8Array(Buffer.concat(parts.map((part) => part.bytes)));
     const checksum = objectChecksum(world, exchange, bytes);

@@ -93,7 +93,7 @@ describe("data objects and all else have sockets of their own", () => {
     const answer = sends(200, "", { etag: '"e"' });
     server.answer = (request, response) => setTimeout(() => answer(request, response), 2 * TIMEOUT_MS);
     const puts = [1, 2, 3].map((n) => store.put(data(n), BODY, IF_ABSENT));
-    expect(await Promise.all(puts)).toEqual(Array(3).fill({ kind: "written", etag: "e" }));
+    expect((await Promise.all(puts)).map(({ kind }) => kind)).toEqual(Array(3).fill("written"));
     expect(server.requests).toHaveLength(3);
   });
 

@@ -1,9 +1,9 @@
 import type { Readable } from "node:stream";
 
-import type { Environment } from "../config/environment-settings.ts";
 import type { Flags } from "../config/flag-settings.ts";
 import { loadConfig } from "../config/load-config.ts";
 import type { ResolvedConfig } from "../config/resolve-config.ts";
+import type { Environment } from "../runtime/environment.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Interruption } from "./interruption.ts";
 import type { Output } from "./output.ts";

@@ -1,9 +1,10 @@
 import { dirname, resolve } from "node:path";
 
 import { ConfigError, type ConfigIssue } from "../errors.ts";
+import type { Environment } from "../runtime/environment.ts";
 import { errorCode, nodeFileSystem, type FileSystem } from "../runtime/file-system.ts";
 import { readTextFile } from "../runtime/text-file.ts";
-import { awsSettings, tierlogSettings, type Environment } from "./environment-settings.ts";
+import { awsSettings, tierlogSettings } from "./environment-settings.ts";
 import { flagSettings, type Flags } from "./flag-settings.ts";
 import { resolveConfig, type ResolvedConfig } from "./resolve-config.ts";
 import type { Settings } from "./setting.ts";

@@ -20,7 +20,7 @@ import { Catalog, checkPartitions } from "./catalog.ts";
 import type { FirstUse } from "./first-use.ts";
 import { checkingStore, noFacts, openStore } from "./open-store.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
-import { uploadPartsMax } from "./s3-settings.ts";
+import { s3Settings, uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { Topic } from "./topic.ts";
@@ -84,7 +84,9 @@ export class Engine implements EngineApi {
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
     const facts = noFacts();
-    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, facts));
+    const ownStore = options.objectStore !== undefined;
+    const s3 = config.storage.kind === "object" && !ownStore ? await s3Settings(config, runtime) : undefined;
+    const raw = options.objectStore ?? (await openStore(config, runtime, readOnly, facts, s3));
     const closeStore = options.objectStore === undefined ? () => raw.close() : () => Promise.resolve();
     try {
       const meter = metered(raw, runtime.clock);
@@ -113,7 +115,7 @@ export class Engine implements EngineApi {
               raw,
               store,
               facts,
-              ownStore: options.objectStore !== undefined,
+              s3,
             })
           : 0;
       const { storeId } = await openStoreFormat(store, runtime, readOnly);

@@ -5,7 +5,7 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { s3Settings } from "./s3-settings.ts";
+import { s3Settings, type S3Settings } from "./s3-settings.ts";
 
 /** What was found out about a store, by its probe. Filled in after the store was made; until then it holds what is safe everywhere. */
 export interface StoreFacts {
@@ -21,13 +21,14 @@ export function noFacts(): StoreFacts {
 
 /**
  * The store that the config names; opens no connection yet. For writing it clears away what crashed puts left in a directory.
- * `facts` is looked at for each object: what becomes known later counts from then on.
+ * `facts` is looked at for each object: what becomes known later counts from then on. `s3`: where the caller has them already.
  */
 export async function openStore(
   config: Config,
   runtime: Runtime,
   readOnly: boolean,
   facts?: StoreFacts,
+  s3?: S3Settings,
 ): Promise<ObjectStore> {
   switch (config.storage.kind) {
     case "memory":
@@ -47,7 +48,7 @@ export async function openStore(
       const { createS3Store } = await import("../object-store/s3-store.ts");
       return createS3Store(
         {
-          ...s3Settings(config),
+          ...(s3 ?? (await s3Settings(config, runtime))),
           payloadSigning: config.storage.object.payloadSigning,
           wrongChecksumRefused: () => facts?.wrongChecksumRefused,
           get ifMatchEtag() {

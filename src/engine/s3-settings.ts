@@ -1,5 +1,9 @@
-import type { Config } from "../config/config.ts";
+import type { Config, ObjectConfig } from "../config/config.ts";
+import { proxyFor } from "../object-store/proxy.ts";
 import type { S3ClientSettings } from "../object-store/s3-client.ts";
+import { fixedCredentials, type CredentialsProvider } from "../object-store/s3-credentials.ts";
+import { readTlsFiles } from "../object-store/tls-files.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 /** Sockets for reads of data objects, beside those of the parts. */
 const READ_SOCKETS = 32;
@@ -12,11 +16,21 @@ export function uploadPartsMax(partsInFlight: number): number {
   return 2 * partsInFlight;
 }
 
-/** What the config says about the bucket, as the object-store room takes it. */
-export function s3Settings(config: Config): S3ClientSettings & { readonly bucket: string; readonly prefix: string } {
+/** The bucket of a config, and how it is reached. */
+export type S3Settings = S3ClientSettings & { readonly bucket: string; readonly prefix: string };
+
+/**
+ * What the config and the environment say about the bucket, as the object-store room takes it. Once for all clients of an engine:
+ * they share the credentials in it. Reads files, asks nobody. Rejects with `ConfigError`.
+ */
+export async function s3Settings(
+  config: Config,
+  runtime: Pick<Runtime, "clock" | "logger" | "environment">,
+): Promise<S3Settings> {
   const { object } = config.storage;
-  const { bucket, region, endpoint, prefix, credentials, forcePathStyle, createIfAbsent } = object;
+  const { bucket, region, endpoint, prefix, forcePathStyle, createIfAbsent } = object;
   const { requestTimeoutMs, partsInFlight } = object;
+  const proxy = proxyFor(endpoint ?? `https://s3.${region}.amazonaws.com`, runtime.environment);
   return {
     bucket,
     region,
@@ -27,14 +41,23 @@ export function s3Settings(config: Config): S3ClientSettings & { readonly bucket
     // No part waits for a socket: the time of its attempt runs meanwhile.
     maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,
     ...(endpoint === undefined ? {} : { endpoint }),
-    ...(credentials === undefined
-      ? {}
-      : {
-          credentials: {
-            accessKeyId: credentials.accessKeyId,
-            secretAccessKey: credentials.secretAccessKey.reveal(),
-            ...(credentials.sessionToken === undefined ? {} : { sessionToken: credentials.sessionToken.reveal() }),
-          },
-        }),
+    ...(proxy === undefined ? {} : { proxy }),
+    tls: await readTlsFiles(object),
+    credentials: await credentialsOf(object, runtime),
   };
+}
+
+async function credentialsOf(
+  { credentials, profile, region }: ObjectConfig,
+  runtime: Pick<Runtime, "clock" | "logger" | "environment">,
+): Promise<CredentialsProvider> {
+  if (credentials === undefined) {
+    const { searchedCredentials } = await import("../object-store/credentials/credential-chain.ts");
+    return searchedCredentials({ profile, region }, runtime);
+  }
+  return fixedCredentials({
+    accessKeyId: credentials.accessKeyId,
+    secretAccessKey: credentials.secretAccessKey.reveal(),
+    ...(credentials.sessionToken === undefined ? {} : { sessionToken: credentials.sessionToken.reveal() }),
+  });
 }

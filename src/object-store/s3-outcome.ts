@@ -55,6 +55,26 @@ export const OSS_EXISTS = "FileAlreadyExists";
 const SETTING = "system.storage.object";
 const ACCESS = "the credentials do not allow this";
 
+/**
+ * Of a store that does not know the credentials, or not any more; of the last three some say it of a temporary key whose time is over,
+ * or whose owner wrote another one into the file that it came from.
+ */
+const CREDENTIALS_REFUSED: ReadonlySet<string> = new Set([
+  "ExpiredToken",
+  "ExpiredTokenException",
+  "TokenRefreshRequired",
+  "InvalidToken",
+  "InvalidTokenId",
+  "InvalidAccessKeyId",
+]);
+
+/** What becomes of credentials that were refused. */
+export interface CredentialsRenewal {
+  readonly source: string;
+  /** false: they cannot be renewed, or were a moment ago. */
+  readonly comes: boolean;
+}
+
 /** By S3's error code, before the status is looked at. */
 const BY_CODE: Readonly<Record<string, Verdict>> = {
   NoSuchBucket: { ...REFUSED, advice: "the bucket does not exist: create it, or correct bucket, endpoint or region" },
@@ -63,8 +83,10 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   InvalidAccessKeyId: { ...REFUSED, advice: "the store does not know this access key: check the credentials" },
   SignatureDoesNotMatch: { ...REFUSED, advice: "check the secret key, the region, and proxies that change requests" },
   ExpiredToken: { ...REFUSED, advice: "the session token has expired: get new credentials" },
+  ExpiredTokenException: { ...REFUSED, advice: "the session token has expired: get new credentials" },
   TokenRefreshRequired: { ...REFUSED, advice: "the session token has expired: get new credentials" },
   InvalidToken: { ...REFUSED, advice: "the session token is not valid: get new credentials" },
+  InvalidTokenId: { ...REFUSED, advice: "the session token is not valid: get new credentials" },
   QuotaExceeded: { ...REFUSED, advice: "the quota of the bucket or its user is used up" },
   InvalidObjectState: {
     ...REFUSED,
@@ -89,9 +111,14 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
  * The one table that turns whatever the SDK throws into our words; nobody else looks at S3 codes, statuses or Node's network
  * errors. What is not in it is in doubt: never success, never "absent". Messages hold status, code, request id, key and region,
  * never the text of the answer: that may repeat signatures and tokens. `cut`: our own deadline ended the request; an answer that
- * came in spite of it counts all the same.
+ * came in spite of it counts all the same. `renewal`: where `refusesCredentials`.
  */
-export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly timeoutMs: number }): S3Outcome {
+export function s3Outcome(
+  thrown: unknown,
+  request: S3Request,
+  cut?: { readonly timeoutMs: number },
+  renewal?: CredentialsRenewal,
+): S3Outcome {
   const answer = readAnswer(thrown);
   const { status, code } = answer;
 
@@ -114,7 +141,21 @@ export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly 
   }
   if (status === 416 && request.operation === "get") return { kind: "range-not-satisfiable" };
   const verdict = code === undefined ? undefined : BY_CODE[code];
-  return failed(request, answer, verdict ?? statusVerdict(status, request, answer));
+  return failed(request, answer, renewed(verdict ?? statusVerdict(status, request, answer), renewal));
+}
+
+/** Does the store refuse the credentials themselves, in a way that others may mend? */
+export function refusesCredentials(thrown: unknown): boolean {
+  const { code } = readAnswer(thrown);
+  return code !== undefined && CREDENTIALS_REFUSED.has(code);
+}
+
+function renewed(verdict: Verdict, renewal: CredentialsRenewal | undefined): Verdict {
+  if (renewal === undefined) return verdict;
+  const { source, comes } = renewal;
+  return comes
+    ? { ...TRY_AGAIN, advice: `${verdict.advice}, which come from ${source}` }
+    : { ...verdict, advice: `${verdict.advice}; these came from ${source}` };
 }
 
 /** Does the request make an object visible? Of all others nothing is in doubt: they may be repeated, or have no effect on a key. */
@@ -203,7 +244,7 @@ function timeoutVerdict(timeoutMs: number): Verdict {
 const UNTRUSTED = {
   ...REFUSED,
   advice:
-    "the certificate is signed by nobody this machine trusts: name the authority's file in the environment variable NODE_EXTRA_CA_CERTS",
+    `the certificate is signed by nobody that is trusted: name the file of the authority in ${SETTING}.tls_ca_file`,
 };
 const WRONG_TIME = {
   ...REFUSED,

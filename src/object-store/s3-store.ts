@@ -20,8 +20,9 @@ import { isDataName } from "./object-names.ts";
 import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
 import { collectBody } from "./s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
+import { fixedCredentials, isProvider, type S3Credentials } from "./s3-credentials.ts";
 import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
-import { deleteError, makesObject, s3Outcome, type S3Request } from "./s3-outcome.ts";
+import { deleteError, makesObject, refusesCredentials, s3Outcome, type S3Request } from "./s3-outcome.ts";
 import { crc32cHeader, payloadPolicy, type PayloadSettings } from "./s3-payload.ts";
 
 export interface S3StoreSettings extends S3ClientSettings, PayloadSettings {
@@ -61,9 +62,9 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   const keyBytesMax = KEY_BYTES_MAX - Buffer.byteLength(keyPrefix, "utf8");
   if (keyBytesMax < 1) throw new InvalidArgumentError("prefix", settings.prefix, "leaves no room for a key");
   const goesUnsigned = payloadPolicy(settings);
-  const bulk = createS3Client(settings);
-  // The same provider, so that temporary credentials are fetched once.
-  const chain = createS3Client({ ...settings, maxSockets: CHAIN_SOCKETS, credentials: bulk.config.credentials });
+  const credentials = isProvider(settings.credentials) ? settings.credentials : fixedCredentials(settings.credentials);
+  const bulk = createS3Client({ ...settings, credentials });
+  const chain = createS3Client({ ...settings, credentials, maxSockets: CHAIN_SOCKETS });
   const clientFor = (name: string): S3Client => (isDataName(name) ? bulk : chain);
   let closed = false;
 
@@ -76,15 +77,21 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     if (closed) throw new ClosedError("object store");
     if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
     const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
+    let signedWith: S3Credentials | undefined;
     try {
-      // The SDK looks at the signal only once it holds credentials, and fetching those may hang. Nothing is sent afterwards.
-      return { kind: "ok", value: await untilAborted(send(attempt.signal), attempt.signal) };
+      // Not left to the SDK: what fails or ends here was not sent, whatever the request.
+      signedWith = await untilAborted(credentials.get(), attempt.signal);
+      const value = await untilAborted(send(attempt.signal), attempt.signal);
+      credentials.accepted(signedWith);
+      return { kind: "ok", value };
     } catch (error) {
       // Whatever went wrong: a body that was not read to its end would keep its socket.
       const timedOut = attempt.timedOut();
       attempt.cancel();
       if (isTierlogError(error)) throw error;
-      const outcome = s3Outcome(error, what, timedOut ? { timeoutMs: requestTimeoutMs } : undefined);
+      if (signedWith === undefined) throw withoutCredentials(what, credentials.source, timedOut, callerSignal);
+      const renewal = refusesCredentials(error) ? { source: credentials.source, comes: credentials.refused(signedWith) } : undefined;
+      const outcome = s3Outcome(error, what, timedOut ? { timeoutMs: requestTimeoutMs } : undefined, renewal);
       if (outcome.kind !== "error") return outcome;
       // An answer that came all the same says more than "aborted".
       if (isAborted(callerSignal) && outcome.error.status === undefined) {
@@ -281,6 +288,18 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       chain.destroy();
     },
   };
+}
+
+/** An attempt that ended while it waited for credentials. */
+function withoutCredentials(
+  { operation, key }: S3Request,
+  source: string,
+  timedOut: boolean,
+  callerSignal: AbortSignal | undefined,
+): ObjectStoreError | AbortedError {
+  if (!timedOut) return new AbortedError(`${operation} ${key}`, { cause: callerSignal?.reason });
+  const problem = `not sent: no credentials came in time from ${source}`;
+  return new ObjectStoreError(`${operation} ${key}: ${problem}`, { operation, key, retryable: true });
 }
 
 async function readObject(

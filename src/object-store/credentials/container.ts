@@ -27,7 +27,7 @@ export function containerSource(environment: Environment, clock: Clock, ecsHost:
   const variable = relative === "" ? FULL : RELATIVE;
   return {
     name: `the container endpoint (${variable})`,
-    missing: relative === "" && full === "" ? `${RELATIVE} or ${FULL}` : undefined,
+    missing: relative === "" && full === "" ? `not set: ${RELATIVE}, ${FULL}` : undefined,
     renewable: true,
     async load(): Promise<LoadedCredentials> {
       const url = endpoint(relative === "" ? full : `${ecsHost}${relative}`, variable);

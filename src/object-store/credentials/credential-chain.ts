@@ -98,7 +98,7 @@ class Search implements CredentialLoader {
     const tried = failures.map(sentence);
     if (failures.some(({ failure }) => failure.kind === "transient")) return unavailable(tried.join("; "), true);
     if (failures.some(({ failure }) => failure.kind === "refused")) return unavailable(tried.join("; "), false);
-    const unset = this.#sources.flatMap(({ name, missing }) => (missing === undefined ? [] : [`${name}: ${missing} is not set`]));
+    const unset = this.#sources.flatMap(({ name, missing }) => (missing === undefined ? [] : [`${name}: ${missing}`]));
     const problem = `no credentials were found. Tried: ${[...tried, ...unset].join("; ")}`;
     return new ConfigError([
       { path: "system.storage.object", problem: `${problem}. Set one of these, or access_key_id and secret_access_key` },

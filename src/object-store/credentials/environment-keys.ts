@@ -12,7 +12,7 @@ export function environmentSource(environment: Environment): CredentialSource {
   const missing = [...(accessKeyId === "" ? [KEY] : []), ...(secretAccessKey === "" ? [SECRET] : [])].join(" and ");
   return {
     name: "the environment (AWS_ACCESS_KEY_ID)",
-    missing: missing === "" ? undefined : missing,
+    missing: missing === "" ? undefined : `not set: ${missing}`,
     renewable: false,
     load: () =>
       Promise.resolve({

@@ -42,7 +42,7 @@ export function instanceMetadataSource(environment: Environment, clock: Clock): 
 
   return {
     name: "the instance metadata of EC2",
-    missing: disabled ? "AWS_EC2_METADATA_DISABLED = false" : undefined,
+    missing: disabled ? "switched off by AWS_EC2_METADATA_DISABLED" : undefined,
     renewable: true,
     async load(): Promise<LoadedCredentials> {
       const token = await ask("/latest/api/token", undefined);

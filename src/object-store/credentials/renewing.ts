@@ -102,7 +102,7 @@ export class RenewingCredentials implements CredentialsProvider {
     const nowMs = this.#clock.now();
     const loadedAtMs = this.#clock.monotonic();
     const lifeMs = expiresAtMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, expiresAtMs - nowMs);
-    this.#nextTryMs = loadedAtMs + Math.min(PAUSE_MS, lifeMs / 2);
+    this.#nextTryMs = loadedAtMs + (lifeMs === 0 ? PAUSE_MS : Math.min(PAUSE_MS, lifeMs / 2));
     this.#held = {
       credentials,
       loadedAtMs,

@@ -30,7 +30,7 @@ export async function sharedProfileSource(
   const there = origin !== undefined || (await exists(files.credentials)) || (await exists(files.config));
   return {
     name: `profile ${JSON.stringify(profile)}${origin === undefined ? "" : ` (${origin})`}`,
-    missing: there ? undefined : "AWS_PROFILE, or a file ~/.aws/credentials",
+    missing: there ? undefined : `AWS_PROFILE is not set, and there is neither ${files.credentials} nor ${files.config}`,
     renewable: true,
     async load() {
       // Only here: the SDK takes long to load.

@@ -9,7 +9,7 @@ export interface LoadedCredentials extends S3Credentials {
 export interface CredentialSource {
   /** As in `profile "dev" (AWS_PROFILE)`. */
   readonly name: string;
-  /** What is not set, where this source is not configured, as in "AWS_ACCESS_KEY_ID". */
+  /** Where this source is not configured: why, as in "not set: AWS_ACCESS_KEY_ID". */
   readonly missing: string | undefined;
   /** May another `load` give others? */
   readonly renewable: boolean;

@@ -13,7 +13,7 @@ export function webIdentitySource(environment: Environment, clock: Clock, storeR
   const missing = [...(file === "" ? [TOKEN_FILE] : []), ...(roleArn === "" ? [ROLE] : [])].join(" and ");
   return {
     name: `the web identity of ${TOKEN_FILE}`,
-    missing: missing === "" ? undefined : missing,
+    missing: missing === "" ? undefined : `not set: ${missing}`,
     renewable: true,
     async load() {
       // Read each time: the platform writes a new token before the old one expires.

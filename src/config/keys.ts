@@ -150,4 +150,3 @@ export function parentPaths(path: string): string[] {
 function key(path: string, field: string, type: KeyType, value: ConfigKey["default"]): ConfigKey {
   return { path, field, type, default: value };
 }
-

@@ -16,6 +16,8 @@ export interface ResolvedConfig {
   readonly config: Config;
   /** Where the value of each key comes from: "default", "provider preset", or the `source` of the setting that won. */
   readonly sources: ReadonlyMap<string, string>;
+  /** What works, but should be known: sentences. */
+  readonly warnings: readonly string[];
 }
 
 /** The defaults with some fields replaced, for programs; checked like a file. A relative path counts from the working directory. */
@@ -75,7 +77,7 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
   if (values.get("system.storage.kind") === "object") issues.push(...missing);
   issues.push(...relationIssues(values, broken));
   if (issues.length > 0) throw new ConfigError(issues.map((issue) => withoutSecrets(issue, layers)));
-  return { config: compose(values), sources };
+  return { config: compose(values), sources, warnings: [] };
 }
 
 const ACCESS_KEY_ID = "system.storage.object.access_key_id";

@@ -31,6 +31,11 @@ export function isSecureLink(endpoint: string | undefined): boolean {
   return protocol === "https:" || isLoopback(hostname);
 }
 
+/** The address of the store, without a bucket in its name. `endpoint` undefined: AWS. */
+export function storeUrl(endpoint: string | undefined, region: string): string {
+  return endpoint ?? `https://s3.${region}.amazonaws.com`;
+}
+
 /** `hostname` as `URL` has it, an IPv6 address in brackets. */
 export function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);

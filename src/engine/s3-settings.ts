@@ -1,4 +1,5 @@
 import type { Config, ObjectConfig } from "../config/config.ts";
+import { storeUrl } from "../config/s3-names.ts";
 import { proxyFor } from "../object-store/proxy.ts";
 import type { S3ClientSettings } from "../object-store/s3-client.ts";
 import { fixedCredentials, type CredentialsProvider } from "../object-store/s3-credentials.ts";
@@ -30,7 +31,7 @@ export async function s3Settings(
   const { object } = config.storage;
   const { bucket, region, endpoint, prefix, forcePathStyle, createIfAbsent } = object;
   const { requestTimeoutMs, partsInFlight } = object;
-  const proxy = proxyFor(endpoint ?? `https://s3.${region}.amazonaws.com`, runtime.environment);
+  const proxy = proxyFor(storeUrl(endpoint, region), runtime.environment);
   return {
     bucket,
     region,

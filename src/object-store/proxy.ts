@@ -22,7 +22,8 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { "http:": "80", "https:
  */
 export function proxyFor(target: string, environment: Environment): Proxy | undefined {
   const { protocol, hostname, port } = new URL(target);
-  if (isLoopback(hostname) || isExcepted(hostname, port || DEFAULT_PORTS[protocol] || "", environment)) return undefined;
+  if (isLoopback(hostname) || isExcepted(hostname, port || DEFAULT_PORTS[protocol] || "", environment))
+    return undefined;
   for (const name of [`${protocol.slice(0, -1)}_proxy`, "all_proxy"]) {
     for (const variable of [name, name.toUpperCase()]) {
       const text = environment[variable]?.trim() ?? "";

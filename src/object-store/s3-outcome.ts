@@ -243,8 +243,7 @@ function timeoutVerdict(timeoutMs: number): Verdict {
 /** Ends of a TLS handshake, by OpenSSL's and Node's codes: nothing was sent, and nothing changes by itself. */
 const UNTRUSTED = {
   ...REFUSED,
-  advice:
-    `the certificate is signed by nobody that is trusted: name the file of the authority in ${SETTING}.tls_ca_file`,
+  advice: `the certificate is signed by nobody that is trusted: name the file of the authority in ${SETTING}.tls_ca_file`,
 };
 const WRONG_TIME = {
   ...REFUSED,

@@ -90,7 +90,9 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       attempt.cancel();
       if (isTierlogError(error)) throw error;
       if (signedWith === undefined) throw withoutCredentials(what, credentials.source, timedOut, callerSignal);
-      const renewal = refusesCredentials(error) ? { source: credentials.source, comes: credentials.refused(signedWith) } : undefined;
+      const renewal = refusesCredentials(error)
+        ? { source: credentials.source, comes: credentials.refused(signedWith) }
+        : undefined;
       const outcome = s3Outcome(error, what, timedOut ? { timeoutMs: requestTimeoutMs } : undefined, renewal);
       if (outcome.kind !== "error") return outcome;
       // An answer that came all the same says more than "aborted".

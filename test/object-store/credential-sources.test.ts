@@ -86,6 +86,17 @@ describe("shared profile", () => {
     expect(await search(both, "configured")).toMatchObject({ accessKeyId: "C-ID" });
   });
 
+  test("the files as they are now", async () => {
+    const path = await file("credentials", `[default]\n${keys("OLD")}`);
+    const runtime = runtimeOf({ AWS_SHARED_CREDENTIALS_FILE: path });
+    const provider = await searchedCredentials({ profile: undefined, region: "x" }, runtime);
+    const old = await provider.get();
+    await file("credentials", `[default]\n${keys("NEW")}`);
+    expect((await provider.get()).accessKeyId).toBe("OLD-ID");
+    expect(provider.refused(old)).toBe(true);
+    expect((await provider.get()).accessKeyId).toBe("NEW-ID");
+  });
+
   test("a role, taken with the keys of another profile", async () => {
     await using sts = await new Sts(givenKeys("ROLE")).start();
     const config = await file(
@@ -136,7 +147,10 @@ describe("container", () => {
     expect(identity(await source.load())).toEqual(identity(givenKeys("POD")));
     expect(endpoint.requests[0]?.url).toBe("/v1/credentials?x=y");
     endpoint.token = "second";
-    await expect(source.load()).rejects.toMatchObject({ kind: "refused", message: expect.stringContaining("HTTP 401") });
+    await expect(source.load()).rejects.toMatchObject({
+      kind: "refused",
+      message: expect.stringContaining("HTTP 401"),
+    });
     await file("token", "second\n");
     expect((await source.load()).expiresAtMs).toBe(Math.floor(endpoint.keys.expiresAtMs));
   });
@@ -207,7 +221,10 @@ describe("web identity", () => {
 });
 
 describe("instance metadata", () => {
-  const at = (url: string): Environment => ({ AWS_EC2_METADATA_DISABLED: "false", AWS_EC2_METADATA_SERVICE_ENDPOINT: url });
+  const at = (url: string): Environment => ({
+    AWS_EC2_METADATA_DISABLED: "false",
+    AWS_EC2_METADATA_SERVICE_ENDPOINT: url,
+  });
 
   test("a token, the role, its credentials", async () => {
     await using imds = await new InstanceMetadata(givenKeys("EC2")).start();
@@ -222,7 +239,10 @@ describe("instance metadata", () => {
   test("no token, no version 1", async () => {
     await using imds = await new InstanceMetadata(givenKeys("EC2")).start();
     imds.fails = 403;
-    expect(await failure(at(imds.url))).toMatchObject({ retryable: false, message: expect.stringContaining("HTTP 403") });
+    expect(await failure(at(imds.url))).toMatchObject({
+      retryable: false,
+      message: expect.stringContaining("HTTP 403"),
+    });
     expect(imds.requests).toHaveLength(1);
   });
 
@@ -233,7 +253,10 @@ describe("instance metadata", () => {
     expect(await failure(at(imds.url))).toMatchObject({ code: "TIERLOG_OBJECT_STORE", retryable: true });
     imds.fails = undefined;
     imds.role = "";
-    expect(await failure(at(imds.url))).toMatchObject({ retryable: false, message: expect.stringContaining("no role") });
+    expect(await failure(at(imds.url))).toMatchObject({
+      retryable: false,
+      message: expect.stringContaining("no role"),
+    });
     imds.silent = true;
     expect(await failure(at(imds.url))).toMatchObject({
       retryable: true,

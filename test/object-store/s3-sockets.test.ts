@@ -177,5 +177,4 @@ describe("I6 whatever the server does, a call ends and its socket is closed", ()
     expect(server.requests).toHaveLength(0);
     await expectNoSocket();
   });
-
 });

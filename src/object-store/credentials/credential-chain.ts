@@ -66,7 +66,8 @@ class Search implements CredentialLoader {
 
   async load(): Promise<LoadedCredentials> {
     const failures: Failure[] = [];
-    const asked = this.#found === undefined ? this.#sources.filter(({ missing }) => missing === undefined) : [this.#found];
+    const asked =
+      this.#found === undefined ? this.#sources.filter(({ missing }) => missing === undefined) : [this.#found];
     for (const source of asked) {
       try {
         this.#asking = source;
@@ -101,7 +102,10 @@ class Search implements CredentialLoader {
     const unset = this.#sources.flatMap(({ name, missing }) => (missing === undefined ? [] : [`${name}: ${missing}`]));
     const problem = `no credentials were found. Tried: ${[...tried, ...unset].join("; ")}`;
     return new ConfigError([
-      { path: "system.storage.object", problem: `${problem}. Set one of these, or access_key_id and secret_access_key` },
+      {
+        path: "system.storage.object",
+        problem: `${problem}. Set one of these, or access_key_id and secret_access_key`,
+      },
     ]);
   }
 }

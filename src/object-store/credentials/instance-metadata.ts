@@ -58,7 +58,8 @@ export function instanceMetadataSource(environment: Environment, clock: Clock): 
       }
       if (roles.status !== 200) throw failureOfStatus(roles.status, `the name of the role: HTTP ${roles.status}`);
       const found = await ask(`${ROLES}${encodeURIComponent(role)}`, session);
-      if (found.status !== 200) throw failureOfStatus(found.status, `the credentials of the role: HTTP ${found.status}`);
+      if (found.status !== 200)
+        throw failureOfStatus(found.status, `the credentials of the role: HTTP ${found.status}`);
       return parseMetadataCredentials(found.text, "it");
     },
   };

@@ -26,11 +26,14 @@ export async function sharedProfileSource(
   const files = sharedFiles(environment);
   const ambient = environment["AWS_PROFILE"] || undefined;
   const profile = name ?? ambient ?? "default";
-  const origin = name !== undefined ? "system.storage.object.profile" : ambient !== undefined ? "AWS_PROFILE" : undefined;
+  const origin =
+    name !== undefined ? "system.storage.object.profile" : ambient !== undefined ? "AWS_PROFILE" : undefined;
   const there = origin !== undefined || (await exists(files.credentials)) || (await exists(files.config));
   return {
     name: `profile ${JSON.stringify(profile)}${origin === undefined ? "" : ` (${origin})`}`,
-    missing: there ? undefined : `AWS_PROFILE is not set, and there is neither ${files.credentials} nor ${files.config}`,
+    missing: there
+      ? undefined
+      : `AWS_PROFILE is not set, and there is neither ${files.credentials} nor ${files.config}`,
     renewable: true,
     async load() {
       // Only here: the SDK takes long to load.
@@ -92,7 +95,8 @@ function failureOfProfile(
     return absent(`it is not in ${files.credentials} or ${files.config}, or holds no keys and no role there`);
   }
   if (message.startsWith("Detected a cycle")) return absent("its source_profile leads back to itself");
-  if (message.includes("multi-factor authentication")) return absent("it needs a code (MFA), which nobody here can type");
+  if (message.includes("multi-factor authentication"))
+    return absent("it needs a code (MFA), which nobody here can type");
   if (/\bSSO\b|\blogin\b/i.test(message)) {
     return new SourceFailure("refused", `its login is missing or over: aws sso login --profile ${profile}`);
   }

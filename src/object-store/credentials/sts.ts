@@ -77,7 +77,9 @@ export function failureOfSts(thrown: unknown): SourceFailure {
   if (status !== undefined) {
     const id = requestId === undefined ? "" : ` (request id ${requestId})`;
     const what = `STS answered HTTP ${status} ${code ?? "without an error code"}${id}`;
-    return code !== undefined && TRANSIENT.has(code) ? new SourceFailure("transient", what) : failureOfStatus(status, what);
+    return code !== undefined && TRANSIENT.has(code)
+      ? new SourceFailure("transient", what)
+      : failureOfStatus(status, what);
   }
   const certificate = /CERT|SELF_SIGNED|UNABLE_TO_/.test(network);
   return new SourceFailure(certificate ? "refused" : "transient", `STS did not answer: ${network}`);

@@ -40,6 +40,14 @@ export class TunnelAgent extends HttpsProxyAgent<string> {
     this.#settings = settings;
   }
 
+  /**
+   * The base class looks for "https" in the stack of its caller. A connection that becomes free has another one, so it would be kept
+   * under another name: never used again, and those who wait for a socket never told.
+   */
+  override isSecureEndpoint(): boolean {
+    return true;
+  }
+
   override async connect(request: ClientRequest, options: Parameters<HttpsProxyAgent<string>["connect"]>[1]) {
     const { tls, connectTimeoutMs } = this.#settings;
     let status = 0;
@@ -72,6 +80,10 @@ export class ForwardAgent extends HttpProxyAgent<string> {
       headers: () => proxyHeaders(settings.proxy),
     });
     this.#settings = settings;
+  }
+
+  override isSecureEndpoint(): boolean {
+    return false;
   }
 
   override async connect(...[request, options]: Parameters<HttpProxyAgent<string>["connect"]>) {

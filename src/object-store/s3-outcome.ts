@@ -197,6 +197,8 @@ function statusVerdict(
   if (status === 409) return { ...IN_DOUBT, advice: "another request for the same object was under way" };
   // Of a put it is an answer. Nothing else of ours sets a condition: something on the way repeated the request, and the first won.
   if (status === 412) return { ...IN_DOUBT, advice: "a condition did not hold, though none was set" };
+  // Whoever asks for this is a proxy, and passed nothing on.
+  if (status === 407) return PROXY_LOGIN;
   if (status === 408) return { ...IN_DOUBT, advice: "the store gave up waiting" };
   // A 200 whose body is no answer we know: something happened, nobody knows what.
   if (status < 300) return { ...IN_DOUBT, advice: "the answer could not be read" };
@@ -265,15 +267,50 @@ const BY_TLS_CODE: Readonly<Record<string, Verdict>> = {
   },
 };
 
+/** Alerts and errors that there are only before a handshake is over, by OpenSSL's words: in codes of Node, or in the text of an EPROTO. */
+const HANDSHAKE: readonly (readonly [pattern: RegExp, advice: string])[] = [
+  [/wrong version number/, `the server does not speak TLS on this port: is ${SETTING}.endpoint an http:// one?`],
+  [/protocol version|unsupported protocol/, "the server speaks no TLS of version 1.2 or newer: it has to"],
+  [
+    /handshake failure/,
+    `the server does not want to speak TLS with this client: does it ask for a certificate (${SETTING}.tls_cert_file)?`,
+  ],
+  [
+    /alert (certificate required|bad certificate|unknown ca|certificate unknown|certificate expired|certificate revoked|access denied)/,
+    `the server wants a certificate of the client, or another one: set ${SETTING}.tls_cert_file and tls_key_file`,
+  ],
+];
+
+function handshakeVerdict(network: string, thrown: unknown): Verdict | undefined {
+  const text = network === "EPROTO" ? (thrown as Error).message : network.replaceAll("_", " ").toLowerCase();
+  const advice = HANDSHAKE.find(([pattern]) => pattern.test(text))?.[1];
+  return advice === undefined ? undefined : { ...REFUSED, advice };
+}
+
+const PROXY_LOGIN: Verdict = {
+  ...REFUSED,
+  advice: "the proxy wants other credentials: they belong into its address in HTTPS_PROXY or HTTP_PROXY",
+};
+
+/** By the status with which a proxy refused a tunnel: nothing was sent. */
+function tunnelVerdict(status: number): Verdict {
+  if (status === 407) return PROXY_LOGIN;
+  if (status === 408 || status === 429 || status >= 500) {
+    return { ...TRY_AGAIN, advice: "the proxy cannot reach the store" };
+  }
+  return { ...REFUSED, advice: "the proxy does not let anybody reach the store: ask its owner, or set NO_PROXY" };
+}
+
 function networkVerdict(thrown: unknown, { network }: S3Answer): Verdict {
   if (network === "CredentialsProviderError") {
     return { ...REFUSED, advice: "no credentials were found: set them in the config or the environment" };
   }
   const tls = BY_TLS_CODE[network];
   if (tls !== undefined) return tls;
-  if (network === "EPROTO" && thrown instanceof Error && thrown.message.includes("wrong version number")) {
-    return { ...REFUSED, advice: `the server does not speak TLS on this port: is ${SETTING}.endpoint an http:// one?` };
-  }
+  const proxy = /^PROXY_HTTP_(\d+)$/.exec(network);
+  if (proxy !== null) return tunnelVerdict(Number(proxy[1]));
+  const alert = /^ERR_SSL_/.test(network) || network === "EPROTO" ? handshakeVerdict(network, thrown) : undefined;
+  if (alert !== undefined) return alert;
   if (neverConnected(thrown)) {
     return { ...TRY_AGAIN, advice: "cannot connect: is the store up, and are endpoint and region right?" };
   }

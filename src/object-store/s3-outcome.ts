@@ -282,7 +282,8 @@ const HANDSHAKE: readonly (readonly [pattern: RegExp, advice: string])[] = [
 ];
 
 function handshakeVerdict(network: string, thrown: unknown): Verdict | undefined {
-  const text = network === "EPROTO" ? (thrown as Error).message : network.replaceAll("_", " ").toLowerCase();
+  if (network !== "EPROTO" && !network.startsWith("ERR_SSL_")) return undefined;
+  const text = network === "EPROTO" ? String(thrown) : network.replaceAll("_", " ").toLowerCase();
   const advice = HANDSHAKE.find(([pattern]) => pattern.test(text))?.[1];
   return advice === undefined ? undefined : { ...REFUSED, advice };
 }
@@ -309,8 +310,8 @@ function networkVerdict(thrown: unknown, { network }: S3Answer): Verdict {
   if (tls !== undefined) return tls;
   const proxy = /^PROXY_HTTP_(\d+)$/.exec(network);
   if (proxy !== null) return tunnelVerdict(Number(proxy[1]));
-  const alert = /^ERR_SSL_/.test(network) || network === "EPROTO" ? handshakeVerdict(network, thrown) : undefined;
-  if (alert !== undefined) return alert;
+  const handshake = handshakeVerdict(network, thrown);
+  if (handshake !== undefined) return handshake;
   if (neverConnected(thrown)) {
     return { ...TRY_AGAIN, advice: "cannot connect: is the store up, and are endpoint and region right?" };
   }

@@ -176,7 +176,7 @@ describe("F51 secret-canary: whoever refuses to give credentials, nothing that i
       AWS_CONTAINER_AUTHORIZATION_TOKEN: CANARY,
     });
     const ec2 = bucket({ AWS_EC2_METADATA_DISABLED: "", AWS_EC2_METADATA_SERVICE_ENDPOINT: imds.url });
-    imds.role = `${CANARY}`;
+    imds.role = CANARY;
     imds.keys = { ...imds.keys, sessionToken: `${CANARY}\n` };
     for (const env of [pod, ec2]) {
       const { code, shown } = await everything(env);

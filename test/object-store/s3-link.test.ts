@@ -21,6 +21,8 @@ import { ConnectProxy } from "../support/connect-proxy.ts";
 const BUCKET = "logs";
 const KEY = "index/a" as ObjectKey;
 const BODY = Buffer.from("x");
+/** Of data objects: those have sockets of their own. */
+const data = (n: number): ObjectKey => `data/ab/0000-0000000001-000000000${n}-ab01234567890123.log` as ObjectKey;
 const ANYWAY = { condition: { kind: "none" } } as const;
 const CANARY = "CANARYpassword";
 const TIMEOUT_MS = 600;
@@ -213,7 +215,6 @@ describe("a tunnel through a proxy", () => {
 
   test("no more of them than sockets are allowed", async () => {
     const store = await start({ maxSockets: 3 });
-    const data = (n: number): ObjectKey => `data/ab/0000-0000000001-000000000${n}-ab01234567890123.log` as ObjectKey;
     await Promise.all(Array.from({ length: 24 }, (_, n) => store.put(data(n % 8), Buffer.alloc(100_000), ANYWAY)));
     expect(proxy.tunnelsMax).toBe(3);
     expect(proxy.asked).toHaveLength(3);
@@ -237,7 +238,6 @@ describe("a tunnel through a proxy", () => {
 
   test("a proxy that says nothing: the deadline holds, its sockets are closed, and their places are free again", async () => {
     const store = await start({ requestTimeoutMs: TIMEOUT_MS, maxSockets: 2 });
-    const data = (n: number): ObjectKey => `data/ab/0000-0000000001-000000000${n}-ab01234567890123.log` as ObjectKey;
     proxy.silent = true;
     const puts = await Promise.all([1, 2, 3, 4].map((n) => failure(store.put(data(n), BODY, ANYWAY))));
     expect(puts.map(({ kind }) => kind)).toEqual(Array(4).fill("unavailable"));
@@ -245,6 +245,13 @@ describe("a tunnel through a proxy", () => {
     proxy.silent = false;
     const later = await Promise.all([1, 2, 3, 4].map((n) => store.put(data(n), BODY, ANYWAY)));
     expect(later.map(({ kind }) => kind)).toEqual(Array(4).fill("written"));
+  });
+
+  test("those who wait for a socket are told too", async () => {
+    const store = await start({ maxSockets: 1 });
+    proxy.refuses = 502;
+    const errors = await Promise.all([1, 2, 3].map((n) => failure(store.put(data(n), BODY, ANYWAY))));
+    for (const { message } of errors) expect(message).toContain("the proxy cannot reach the store");
   });
 
   test("a proxy that is not there: cannot connect, tried again", async () => {

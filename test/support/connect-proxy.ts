@@ -59,10 +59,16 @@ export class ConnectProxy {
 
   #tunnel(request: IncomingMessage, socket: Socket): void {
     this.#note(request);
-    if (this.silent) return;
+    if (this.silent) {
+      // Read, or it would not hear that the client has gone.
+      socket.resume().on("end", () => socket.end());
+      return;
+    }
     if (this.refuses !== undefined) {
       const page = "<html>no</html>";
-      socket.end(`HTTP/1.1 ${this.refuses} No\r\ncontent-type: text/html\r\ncontent-length: ${page.length}\r\n\r\n${page}`);
+      socket.end(
+        `HTTP/1.1 ${this.refuses} No\r\ncontent-type: text/html\r\ncontent-length: ${page.length}\r\n\r\n${page}`,
+      );
       return;
     }
     const onward = connect(this.#targetPort, "127.0.0.1", () => {

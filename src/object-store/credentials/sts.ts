@@ -1,5 +1,6 @@
 import type { NodeHttpHandler } from "@smithy/node-http-handler";
 
+import { isSecureLink } from "../../config/s3-names.ts";
 import type { Environment } from "../../runtime/environment.ts";
 import { createHttpHandler } from "../http-handler.ts";
 import { proxyFor } from "../proxy.ts";
@@ -27,8 +28,11 @@ export async function withSts<T>(
   const region = known === "auto" ? "us-east-1" : known;
   const ignored = environment["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] === "true";
   const given = ignored ? "" : environment["AWS_ENDPOINT_URL_STS"] || environment["AWS_ENDPOINT_URL"] || "";
-  if (given !== "" && !/^https?:\/\/./.test(given)) {
-    throw new SourceFailure("absent", "AWS_ENDPOINT_URL_STS is not a URL");
+  if (given !== "" && !(/^https?:\/\//.test(given) && URL.canParse(given) && isSecureLink(given))) {
+    throw new SourceFailure(
+      "absent",
+      "AWS_ENDPOINT_URL_STS, or AWS_ENDPOINT_URL, is no https:// URL: it would be sent a token",
+    );
   }
   const endpoint = given === "" ? undefined : given;
   const proxy = proxyFor(endpoint ?? `https://sts.${region}.amazonaws.com`, environment);

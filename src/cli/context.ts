@@ -1,9 +1,9 @@
 import type { Readable } from "node:stream";
 
-import type { Environment } from "../config/environment-settings.ts";
 import type { Flags } from "../config/flag-settings.ts";
 import { loadConfig } from "../config/load-config.ts";
 import type { ResolvedConfig } from "../config/resolve-config.ts";
+import type { Environment } from "../runtime/environment.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Interruption } from "./interruption.ts";
 import type { Output } from "./output.ts";
@@ -25,11 +25,13 @@ export interface CommandContext {
   readonly interruption: Interruption;
 }
 
-/** The configuration with the flags of the command line, and `flags` on top of those. */
-export function resolveContextConfig(
-  context: Pick<CommandContext, "configSource" | "env">,
+/** The configuration with the flags of the command line, and `flags` on top of those. With `runtime`, what is to be warned of is. */
+export async function resolveContextConfig(
+  context: Pick<CommandContext, "configSource" | "env"> & Partial<Pick<CommandContext, "runtime">>,
   flags: Flags = {},
 ): Promise<ResolvedConfig> {
   const { file, flags: given, cwd } = context.configSource;
-  return loadConfig({ file, env: context.env, flags: { ...given, ...flags }, cwd });
+  const resolved = await loadConfig({ file, env: context.env, flags: { ...given, ...flags }, cwd });
+  for (const warning of resolved.warnings) context.runtime?.logger.warn(warning);
+  return resolved;
 }

@@ -1,7 +1,7 @@
 import type { Readable, Writable } from "node:stream";
 
-import type { Environment } from "../config/environment-settings.ts";
 import { asTierlogError, InvalidArgumentError, isTierlogError, type TierlogError } from "../errors.ts";
+import type { Environment } from "../runtime/environment.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { parseArguments, type ParsedArguments } from "./arguments.ts";
@@ -70,7 +70,7 @@ function contextOf(surroundings: Surroundings, output: Output, args: ParsedArgum
     stdin,
     env,
     configSource: { file: args.text("config"), flags: parseSetFlags(args.texts("set")), cwd },
-    runtime: { ...runtime, logger: outputLogger(output, env) },
+    runtime: { ...runtime, logger: outputLogger(output, env), environment: env },
     interruption,
   };
 }

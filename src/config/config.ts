@@ -38,6 +38,13 @@ export interface ObjectConfig {
   readonly region: string;
   /** undefined: the endpoint of AWS for `region`. */
   readonly endpoint: string | undefined;
+  /** Plain HTTP to another machine. */
+  readonly allowHttp: boolean;
+  /** PEM, absolute: the only authorities the store's certificate may come from. undefined: those of Node. */
+  readonly tlsCaFile: string | undefined;
+  /** PEM, absolute: what this client shows the store; both or none. */
+  readonly tlsCertFile: string | undefined;
+  readonly tlsKeyFile: string | undefined;
   /** Without a slash at either end; may be empty. */
   readonly prefix: string;
   /** ≥ 5 MiB: the largest index file, and the size of a part. */
@@ -48,6 +55,8 @@ export interface ObjectConfig {
   /** What keeps two writers apart: the store's conditional PUT, or something outside tierlog. */
   readonly fencing: "conditional-put" | "external";
   readonly credentials: CredentialsConfig | undefined;
+  /** Of AWS's shared files, in place of any search; never beside `credentials`. */
+  readonly profile: string | undefined;
   readonly forcePathStyle: boolean;
   /** What guards the bytes on their way: "signed" their SHA-256, "unsigned" a CRC-32C, "auto" what the store is known to check. */
   readonly payloadSigning: "auto" | "signed" | "unsigned";

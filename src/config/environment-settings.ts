@@ -1,9 +1,8 @@
 import type { ConfigIssue } from "../errors.ts";
+import type { Environment } from "../runtime/environment.ts";
 import { CONFIG_KEYS, environmentName } from "./keys.ts";
 import { nearest } from "./nearest.ts";
 import type { Setting, Settings } from "./setting.ts";
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 const PREFIX = "TIERLOG_";
 

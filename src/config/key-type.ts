@@ -14,6 +14,8 @@ export interface KeyType {
   /** As in `a size like "8 MiB"`. */
   readonly expects: string;
   readonly secret: boolean;
+  /** A path: a relative one counts from the directory of whoever set it. */
+  readonly path?: true;
   /** From a TOML value. */
   parse(raw: unknown): Parsed<ConfigValue>;
   /** From the environment or the command line. */
@@ -78,6 +80,15 @@ export function choice(options: readonly string[]): KeyType {
     ...text((value) => (options.includes(value) ? undefined : `is not one of the choices: ${list}`)),
     expects: list,
   };
+}
+
+export function filePath(): KeyType {
+  return { ...text(pathProblem), path: true };
+}
+
+function pathProblem(path: string): string | undefined {
+  if (path === "") return "is empty";
+  return path.includes("\0") ? "holds a NUL character" : undefined;
 }
 
 export function flag(check: (value: boolean) => string | undefined = () => undefined): KeyType {

@@ -3,6 +3,7 @@ import {
   choice,
   customerKey,
   duration,
+  filePath,
   flag,
   integer,
   secret,
@@ -13,7 +14,14 @@ import {
   type KeyType,
 } from "./key-type.ts";
 import { CREATE_IF_ABSENT_HEADERS } from "./provider-presets.ts";
-import { bucketProblem, endpointProblem, kmsKeyIdProblem, prefixProblem, regionProblem } from "./s3-names.ts";
+import {
+  bucketProblem,
+  endpointProblem,
+  kmsKeyIdProblem,
+  prefixProblem,
+  profileProblem,
+  regionProblem,
+} from "./s3-names.ts";
 
 /** One key of the configuration: the only place that says what it is called, what it may be and what it is by default. */
 export interface ConfigKey {
@@ -33,7 +41,7 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 
 export const CONFIG_KEYS: readonly ConfigKey[] = [
-  key("system.path", "path", text(pathProblem), "./tierlog-data"),
+  key("system.path", "path", filePath(), "./tierlog-data"),
   key("system.shards", "shards", integer({ min: 1, max: 10_000 }), 1),
   key("system.storage.kind", "storage.kind", choice(["memory", "fs", "object"]), "fs"),
   key("system.storage.object.service", "storage.object.service", choice(["s3"]), "s3"),
@@ -43,6 +51,10 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.storage.object.create_bucket", "storage.object.createBucket", flag(), false),
   key("system.storage.object.region", "storage.object.region", text(regionProblem), "us-east-1"),
   key("system.storage.object.endpoint", "storage.object.endpoint", text(endpointProblem), undefined),
+  key("system.storage.object.allow_http", "storage.object.allowHttp", flag(), false),
+  key("system.storage.object.tls_ca_file", "storage.object.tlsCaFile", filePath(), undefined),
+  key("system.storage.object.tls_cert_file", "storage.object.tlsCertFile", filePath(), undefined),
+  key("system.storage.object.tls_key_file", "storage.object.tlsKeyFile", filePath(), undefined),
   key("system.storage.object.prefix", "storage.object.prefix", text(prefixProblem), ""),
   key(
     "system.storage.object.multipart_part_size",
@@ -71,6 +83,7 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.storage.object.access_key_id", "storage.object.credentials.accessKeyId", secretName(), undefined),
   key("system.storage.object.secret_access_key", "storage.object.credentials.secretAccessKey", secret(), undefined),
   key("system.storage.object.session_token", "storage.object.credentials.sessionToken", secret(), undefined),
+  key("system.storage.object.profile", "storage.object.profile", text(profileProblem), undefined),
   key("system.storage.object.force_path_style", "storage.object.forcePathStyle", flag(), undefined),
   key(
     "system.storage.object.payload_signing",
@@ -118,7 +131,7 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key(
     "system.storage.object.encryption.customer_key_file",
     "storage.object.encryption.customerKeyFile",
-    text(pathProblem),
+    filePath(),
     undefined,
   ),
   key(
@@ -170,9 +183,4 @@ export function parentPaths(path: string): string[] {
 
 function key(path: string, field: string, type: KeyType, value: ConfigKey["default"]): ConfigKey {
   return { path, field, type, default: value };
-}
-
-function pathProblem(path: string): string | undefined {
-  if (path === "") return "is empty";
-  return path.includes("\0") ? "holds a NUL character" : undefined;
 }

@@ -1,9 +1,10 @@
 import { dirname, resolve } from "node:path";
 
 import { ConfigError, type ConfigIssue } from "../errors.ts";
+import type { Environment } from "../runtime/environment.ts";
 import { errorCode, nodeFileSystem, type FileSystem } from "../runtime/file-system.ts";
-import { readTextFile } from "../runtime/text-file.ts";
-import { awsSettings, tierlogSettings, type Environment } from "./environment-settings.ts";
+import { fileMode, readTextFile } from "../runtime/text-file.ts";
+import { awsSettings, tierlogSettings } from "./environment-settings.ts";
 import { fileProblem } from "./file-problem.ts";
 import { flagSettings, type Flags } from "./flag-settings.ts";
 import { customerKeyIssues } from "./read-customer-key.ts";
@@ -20,6 +21,8 @@ export interface LoadOptions {
   readonly cwd: string;
   readonly fileSystem?: Pick<FileSystem, "stat">;
   readonly readText?: (path: string) => Promise<string>;
+  /** Permission bits; undefined: there is no such file. */
+  readonly fileMode?: (path: string) => Promise<number | undefined>;
 }
 
 /**
@@ -49,7 +52,36 @@ export async function loadConfig(options: LoadOptions): Promise<ResolvedConfig> 
   const { storage } = resolved.value.config;
   const keyIssues = storage.kind === "object" ? await customerKeyIssues(storage.object.encryption) : [];
   if (pathIssues.length + keyIssues.length > 0) throw new ConfigError([...pathIssues, ...keyIssues]);
-  return resolved.value;
+  return {
+    ...resolved.value,
+    warnings: await openSecrets(resolved.value, fromFile, file, options.fileMode ?? fileMode),
+  };
+}
+
+const SECRETS = ["system.storage.object.secret_access_key", "system.storage.object.session_token"];
+
+/** Files with secrets that others than their owner may read, or write. */
+async function openSecrets(
+  { config }: ResolvedConfig,
+  fromFile: Settings,
+  file: string | undefined,
+  modeOf: (path: string) => Promise<number | undefined>,
+): Promise<string[]> {
+  const { kind, object } = config.storage;
+  const files = [
+    ...(file !== undefined && fromFile.settings.some(({ path }) => SECRETS.includes(path)) ? [file] : []),
+    ...(kind === "object" && object.tlsKeyFile !== undefined ? [object.tlsKeyFile] : []),
+  ];
+  const warnings: string[] = [];
+  for (const path of files) {
+    const mode = await modeOf(path);
+    if (mode === undefined || (mode & 0o077) === 0) continue;
+    const bits = mode.toString(8).padStart(3, "0");
+    warnings.push(
+      `${path} holds a secret, and others on this machine may read or change it (mode ${bits}): chmod 600 ${path}`,
+    );
+  }
+  return warnings;
 }
 
 const nothing: Settings = { settings: [], issues: [] };

@@ -24,13 +24,28 @@ export function relationIssues(values: ReadonlyMap<string, ConfigValue>, broken:
     }
   }
 
+  if (given(`${object}.profile`) && given(`${object}.access_key_id`)) {
+    issues.push({ path: `${object}.profile`, problem: "is set beside access_key_id; leave one of them out" });
+  }
+  for (const [name, other] of [
+    ["tls_cert_file", "tls_key_file"],
+    ["tls_key_file", "tls_cert_file"],
+  ]) {
+    if (given(`${object}.${name}`) && !given(`${object}.${other}`)) {
+      issues.push({ path: `${object}.${other}`, problem: `is missing; ${name} is set` });
+    }
+  }
+
   const endpoint = values.get(`${object}.endpoint`);
-  if (
-    values.get("system.storage.kind") === "object" &&
-    values.get(`${object}.payload_signing`) === "unsigned" &&
-    typeof endpoint === "string" &&
-    !isSecureLink(endpoint)
-  ) {
+  const overOpenLine =
+    values.get("system.storage.kind") === "object" && typeof endpoint === "string" && !isSecureLink(endpoint);
+  if (overOpenLine && values.get(`${object}.allow_http`) === false) {
+    issues.push({
+      path: `${object}.endpoint`,
+      problem: `"${endpoint}" is plain HTTP to another machine: anybody on the line can read what is stored; write https://, or set allow_http = true`,
+    });
+  }
+  if (overOpenLine && values.get(`${object}.payload_signing`) === "unsigned") {
     issues.push({
       path: `${object}.payload_signing`,
       problem: `"unsigned" needs an https ${object}.endpoint, or one on this machine: over plain HTTP anybody on the line could change what is stored; write "auto" or "signed"`,

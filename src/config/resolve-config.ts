@@ -16,6 +16,8 @@ export interface ResolvedConfig {
   readonly config: Config;
   /** Where the value of each key comes from: "default", "provider preset", or the `source` of the setting that won. */
   readonly sources: ReadonlyMap<string, string>;
+  /** What works, but should be known: sentences. */
+  readonly warnings: readonly string[];
 }
 
 /** The defaults with some fields replaced, for programs; checked like a file. A relative path counts from the working directory. */
@@ -26,8 +28,8 @@ export function defaultConfig(overrides: ConfigOverrides = {}): Config {
 
 /**
  * One configuration out of several places, the weakest first. Every value is checked, also one that a stronger place replaces;
- * `ConfigError` carries every problem found. An `access_key_id` starts a new identity: it drops the secret and the token of
- * weaker places.
+ * `ConfigError` carries every problem found. An `access_key_id` starts a new identity: it drops the secret, the token and the
+ * `profile` of weaker places. So does a `profile`, with all three keys.
  */
 export function resolveConfig(layers: readonly Settings[], defaultDirectory: string): ResolvedConfig {
   const issues = layers.flatMap((layer) => layer.issues);
@@ -43,12 +45,14 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
 
   const problems = new Map<string, ConfigIssue[]>();
   for (const { settings } of layers) {
-    if (settings.some(({ path }) => path === ACCESS_KEY_ID)) {
-      for (const path of [SECRET_ACCESS_KEY, SESSION_TOKEN]) {
-        values.delete(path);
-        broken.delete(path);
-        sources.set(path, "default");
-      }
+    const dropped = [
+      ...(settings.some(({ path }) => path === ACCESS_KEY_ID) ? [SECRET_ACCESS_KEY, SESSION_TOKEN, PROFILE] : []),
+      ...(settings.some(({ path }) => path === PROFILE) ? [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN] : []),
+    ];
+    for (const path of dropped) {
+      values.delete(path);
+      broken.delete(path);
+      sources.set(path, "default");
     }
     for (const setting of settings) {
       const key = keyAt(setting.path);
@@ -56,7 +60,8 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
       const parsed = readSetting(key.type, setting);
       sources.set(key.path, setting.source);
       if (parsed.ok) {
-        values.set(key.path, PATHS.has(key.path) ? resolve(setting.directory, String(parsed.value)) : parsed.value);
+        const value = key.type.path === true ? resolve(setting.directory, String(parsed.value)) : parsed.value;
+        values.set(key.path, value);
         broken.delete(key.path);
       } else {
         values.delete(key.path);
@@ -72,15 +77,14 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
   if (values.get("system.storage.kind") === "object") issues.push(...missing);
   issues.push(...relationIssues(values, broken));
   if (issues.length > 0) throw new ConfigError(issues.map((issue) => withoutSecrets(issue, layers)));
-  return { config: compose(values), sources };
+  return { config: compose(values), sources, warnings: [] };
 }
 
 const CUSTOMER_KEY = "system.storage.object.encryption.customer_key";
-/** Keys that name files: a relative one counts from where it was written. */
-const PATHS: ReadonlySet<string> = new Set(["system.path", "system.storage.object.encryption.customer_key_file"]);
 const ACCESS_KEY_ID = "system.storage.object.access_key_id";
 const SECRET_ACCESS_KEY = "system.storage.object.secret_access_key";
 const SESSION_TOKEN = "system.storage.object.session_token";
+const PROFILE = "system.storage.object.profile";
 
 /** The checked value, or a whole sentence: the value as it was written (unless it is a secret), what is wrong, who said it. */
 function readSetting(type: KeyType, setting: Setting): Parsed<ConfigValue> {
@@ -146,6 +150,10 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
         createBucket: values.get(`${object}.create_bucket`) as boolean,
         region: text(`${object}.region`),
         endpoint,
+        allowHttp: values.get(`${object}.allow_http`) as boolean,
+        tlsCaFile: values.get(`${object}.tls_ca_file`) as string | undefined,
+        tlsCertFile: values.get(`${object}.tls_cert_file`) as string | undefined,
+        tlsKeyFile: values.get(`${object}.tls_key_file`) as string | undefined,
         prefix: text(`${object}.prefix`),
         multipartPartSizeBytes: number(`${object}.multipart_part_size`),
         partsInFlight: number(`${object}.parts_in_flight`),
@@ -159,6 +167,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
           customerKeyFile: values.get(`${object}.encryption.customer_key_file`) as string | undefined,
         },
         credentials: credentials(values),
+        profile: values.get(PROFILE) as string | undefined,
         forcePathStyle: forcePathStyle ?? endpoint !== undefined,
         payloadSigning: text(`${object}.payload_signing`) as Config["storage"]["object"]["payloadSigning"],
         createIfAbsent: text(`${object}.create_if_absent`) as CreateIfAbsentHeader,

@@ -33,7 +33,23 @@ export function kmsKeyIdProblem(id: string): string | undefined {
 export function isSecureLink(endpoint: string | undefined): boolean {
   if (endpoint === undefined) return true;
   const { protocol, hostname } = new URL(endpoint);
-  return protocol === "https:" || hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
+  return protocol === "https:" || isLoopback(hostname);
+}
+
+/** The address of the store, without a bucket in its name. `endpoint` undefined: AWS. */
+export function storeUrl(endpoint: string | undefined, region: string): string {
+  return endpoint ?? `https://s3.${region}.amazonaws.com`;
+}
+
+/** `hostname` as `URL` has it, an IPv6 address in brackets. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
+}
+
+/** The name of a section of AWS's shared files. */
+export function profileProblem(profile: string): string | undefined {
+  if (profile === "") return "is empty";
+  return /[\]\p{Cc}]/u.test(profile) ? "is not the name of a profile" : undefined;
 }
 
 export function endpointProblem(endpoint: string): string | undefined {

@@ -8,7 +8,7 @@ import { writerIdentity } from "../runtime/identity.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { FirstUse } from "./first-use.ts";
 import { checkingStore, noFacts, openStore } from "./open-store.ts";
-import { uploadPartsMax } from "./s3-settings.ts";
+import { s3Settings, uploadPartsMax, type S3Settings } from "./s3-settings.ts";
 
 export interface ConnectOptions {
   readonly config: Config;
@@ -39,7 +39,10 @@ const EXTERNAL_FENCING_WARNING =
  */
 export async function connect({ config, runtime, readOnly, objectStore }: ConnectOptions): Promise<Connection> {
   const facts = noFacts();
-  const raw = objectStore ?? (await openStore(config, runtime, readOnly, facts));
+  // Once for all clients: they share the credentials in it.
+  const s3 =
+    config.storage.kind === "object" && objectStore === undefined ? await s3Settings(config, runtime) : undefined;
+  const raw = objectStore ?? (await openStore(config, runtime, readOnly, facts, s3));
   const close = objectStore === undefined ? () => raw.close() : () => Promise.resolve();
   try {
     const meter = metered(raw, runtime.clock);
@@ -60,13 +63,11 @@ export async function connect({ config, runtime, readOnly, objectStore }: Connec
     const store = objectStore === undefined ? checkingStore(settled, config, facts) : settled;
     const writerId = writerIdentity(random);
     if (external) logger.warn(EXTERNAL_FENCING_WARNING);
-    if (isBucket && objectStore === undefined && encryption.mode !== "none") {
-      await encryptionProved(config, runtime, store);
+    if (isBucket && s3 !== undefined && encryption.mode !== "none") {
+      await encryptionProved(config, runtime, store, s3);
     }
     const probeRequests =
-      isBucket && !external
-        ? await probed({ config, runtime, writerId, raw, store, facts, ownStore: objectStore !== undefined })
-        : 0;
+      isBucket && !external ? await probed({ config, runtime, writerId, raw, store, facts, s3 }) : 0;
     return { store, storeMetrics: () => meter.metrics(), probeRequests, partLimiter, writerId, close };
   } catch (error) {
     await close();
@@ -81,7 +82,7 @@ async function probed(options: FirstUse): Promise<number> {
   return proveStore(options);
 }
 
-async function encryptionProved(config: Config, runtime: Runtime, store: ObjectStore): Promise<void> {
+async function encryptionProved(config: Config, runtime: Runtime, store: ObjectStore, s3: S3Settings): Promise<void> {
   const { proveEncryption } = await import("./prove-encryption.ts");
-  await proveEncryption(config, runtime, store);
+  await proveEncryption(config, runtime, store, s3);
 }

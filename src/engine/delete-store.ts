@@ -154,7 +154,7 @@ async function abortUploads(
   const { s3Settings } = await import("./s3-settings.ts");
   const { clock, random, logger } = runtime;
   const { deadlineMs, requestTimeoutMs } = config.storage.object;
-  const wire = new S3Wire(await s3Settings(atPrefix(config, prefix)), clock, signal);
+  const wire = new S3Wire(await s3Settings(atPrefix(config, prefix), runtime), clock, signal);
   try {
     let count = 0;
     for (const directory of STORE_DIRECTORIES) {

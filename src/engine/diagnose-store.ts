@@ -5,6 +5,7 @@ import { directoryExists, removeDirectoryTree, removeEmptyDirectory } from "../r
 import { joinPath } from "../runtime/file-system.ts";
 import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
 import { openStore } from "./open-store.ts";
+import { s3Settings, type S3Settings } from "./s3-settings.ts";
 import { atPrefix } from "./store-root.ts";
 
 export type { StoreCheck } from "../object-store/doctor/check.ts";
@@ -43,13 +44,14 @@ export async function diagnoseStore(given: Config, options: DiagnoseOptions = {}
   const runtime: Runtime = { ...systemRuntime, ...options.runtime };
   const { examineStore } = await import("../object-store/doctor/examine-store.ts");
   const made = kind === "fs" ? await missingDirectories(config) : [];
-  const store = await openStore(config, runtime, true);
-  const other = await openStore(config, runtime, true);
+  const s3 = kind === "object" ? await s3Settings(config, runtime) : undefined;
+  const store = await openStore(config, runtime, true, undefined, s3);
+  const other = await openStore(config, runtime, true, undefined, s3);
   try {
     return await examineStore({
       store,
       other,
-      ...(kind === "object" ? await bucketOf(config, runtime) : { openWire: undefined, server: undefined }),
+      ...(s3 === undefined ? { openWire: undefined, server: undefined } : await bucketOf(config, runtime, s3)),
       clock: runtime.clock,
       random: runtime.random,
       logger: runtime.logger,
@@ -66,13 +68,15 @@ export async function diagnoseStore(given: Config, options: DiagnoseOptions = {}
   }
 }
 
-async function bucketOf(config: Config, runtime: Runtime): Promise<Pick<Examination, "openWire" | "server">> {
+async function bucketOf(
+  config: Config,
+  runtime: Runtime,
+  s3: S3Settings,
+): Promise<Pick<Examination, "openWire" | "server">> {
   const { S3Wire } = await import("../object-store/probe/s3-wire.ts");
-  const { s3Settings } = await import("./s3-settings.ts");
   const { probedServer } = await import("./first-use.ts");
-  const settings = await s3Settings(config);
   return {
-    openWire: (signal) => new S3Wire(settings, runtime.clock, signal),
+    openWire: (signal) => new S3Wire(s3, runtime.clock, signal),
     server: probedServer(config),
   };
 }

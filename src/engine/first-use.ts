@@ -17,7 +17,7 @@ import {
 import { settling } from "../object-store/settling.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { StoreFacts } from "./open-store.ts";
-import { s3Settings } from "./s3-settings.ts";
+import type { S3Settings } from "./s3-settings.ts";
 
 export interface FirstUse {
   readonly config: Config;
@@ -29,8 +29,8 @@ export interface FirstUse {
   readonly store: ObjectStore;
   /** Filled in with what is found. */
   readonly facts: StoreFacts;
-  /** The caller brought the store along: it is asked by its own calls, not by requests beside them. */
-  readonly ownStore: boolean;
+  /** undefined: the caller brought the store along; it is asked by its own calls, not by requests beside them. */
+  readonly s3: S3Settings | undefined;
 }
 
 /**
@@ -91,7 +91,7 @@ async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; r
   const { clock, random, logger } = runtime;
   const store = settling(meter.store, { clock, random, logger, deadlineMs, requestTimeoutMs });
   const prefix = probeRunPrefix("start", hex(random.bytes(8)));
-  const wire = options.ownStore ? undefined : new S3Wire(await s3Settings(config), runtime.clock);
+  const wire = options.s3 === undefined ? undefined : new S3Wire(options.s3, runtime.clock);
   const race = wire?.race ?? raceOver(meter.store);
   try {
     const outcome = await probeStore({ store, race, wire, prefix, random });

@@ -6,7 +6,7 @@ import { prefixed } from "../object-store/prefixed.ts";
 import { readingBack } from "../object-store/reading-back.ts";
 import { joinPath } from "../runtime/file-system.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { s3Settings } from "./s3-settings.ts";
+import { s3Settings, type S3Settings } from "./s3-settings.ts";
 
 /** What was found out about a store, by its probe. Filled in after the store was made; until then it holds what is safe everywhere. */
 export interface StoreFacts {
@@ -23,13 +23,14 @@ export function noFacts(): StoreFacts {
 /**
  * The store that the config names. For writing it clears away what crashed puts left in a directory, and makes a bucket that is
  * missing where `create_bucket` asks for that; else no connection is opened yet.
- * `facts` is looked at for each object: what becomes known later counts from then on.
+ * `facts` is looked at for each object: what becomes known later counts from then on. `s3`: where the caller has them already.
  */
 export async function openStore(
   config: Config,
   runtime: Runtime,
   readOnly: boolean,
   facts?: StoreFacts,
+  s3?: S3Settings,
 ): Promise<ObjectStore> {
   switch (config.storage.kind) {
     case "memory":
@@ -47,10 +48,11 @@ export async function openStore(
     case "object": {
       // Only here: the AWS SDK takes longer to load than everything else together, and warns about Node 20 when it does.
       const { createS3Store } = await import("../object-store/s3-store.ts");
-      if (!readOnly) await makeBucket(config, runtime);
+      const settings = s3 ?? (await s3Settings(config, runtime));
+      if (!readOnly) await makeBucket(config, runtime, settings);
       return createS3Store(
         {
-          ...(await s3Settings(config)),
+          ...settings,
           payloadSigning: config.storage.object.payloadSigning,
           wrongChecksumRefused: () => facts?.wrongChecksumRefused,
           get ifMatchEtag() {
@@ -64,12 +66,12 @@ export async function openStore(
 }
 
 /** Makes a bucket that is missing, where the config asks for that. */
-export async function makeBucket(config: Config, runtime: Runtime): Promise<void> {
+export async function makeBucket(config: Config, runtime: Runtime, s3: S3Settings): Promise<void> {
   const { createBucket, bucket, deadlineMs, requestTimeoutMs } = config.storage.object;
   if (config.storage.kind !== "object" || !createBucket) return;
   const { ensureBucket } = await import("../object-store/s3-bucket.ts");
   const { clock, random, logger } = runtime;
-  const made = await ensureBucket(await s3Settings(config), { clock, random, logger, deadlineMs, requestTimeoutMs });
+  const made = await ensureBucket(s3, { clock, random, logger, deadlineMs, requestTimeoutMs });
   if (made) logger.info("created the bucket, because create_bucket is true", { bucket });
 }
 

@@ -8,16 +8,21 @@ import { S3Wire } from "../object-store/probe/s3-wire.ts";
 import { RetriedCall, retried } from "../object-store/retry.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { placeOf } from "./first-use.ts";
-import { s3Settings } from "./s3-settings.ts";
+import type { S3Settings } from "./s3-settings.ts";
 
 /**
  * Makes sure that a bucket encrypts as the config asks, before anything is written that should be: a few requests at each start. Not
  * part of the stored probe result, which would have to be believed. `ConfigError` where it does not; `ObjectStoreError`.
  */
-export async function proveEncryption(config: Config, runtime: Runtime, store: ObjectStore): Promise<void> {
+export async function proveEncryption(
+  config: Config,
+  runtime: Runtime,
+  store: ObjectStore,
+  s3: S3Settings,
+): Promise<void> {
   const { clock, random, logger } = runtime;
   const { encryption, deadlineMs } = config.storage.object;
-  const wire = new S3Wire(await s3Settings(config), clock);
+  const wire = new S3Wire(s3, clock);
   const prefix = probeRunPrefix("start", Buffer.from(random.bytes(8)).toString("hex"));
   const key = `${prefix}encryption` as ObjectKey;
   try {

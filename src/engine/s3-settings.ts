@@ -1,7 +1,12 @@
-import type { Config, EncryptionConfig } from "../config/config.ts";
+import type { Config, EncryptionConfig, ObjectConfig } from "../config/config.ts";
 import { readCustomerKey } from "../config/read-customer-key.ts";
+import { storeUrl } from "../config/s3-names.ts";
+import { proxyFor } from "../object-store/proxy.ts";
 import type { S3ClientSettings } from "../object-store/s3-client.ts";
+import { fixedCredentials, type CredentialsProvider } from "../object-store/s3-credentials.ts";
 import type { S3Encryption } from "../object-store/s3-encryption.ts";
+import { readTlsFiles } from "../object-store/tls-files.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 /** Sockets for reads of data objects, beside those of the parts. */
 const READ_SOCKETS = 32;
@@ -14,14 +19,22 @@ export function uploadPartsMax(partsInFlight: number): number {
   return 2 * partsInFlight;
 }
 
-export type BucketSettings = S3ClientSettings & { readonly bucket: string; readonly prefix: string };
+/** The bucket of a config, and how it is reached. */
+export type S3Settings = S3ClientSettings & { readonly bucket: string; readonly prefix: string };
 
-/** What the config says about the bucket, as the object-store room takes it. `ConfigError` where a file that it names cannot be used. */
-export async function s3Settings(config: Config): Promise<BucketSettings> {
+/**
+ * What the config and the environment say about the bucket, as the object-store room takes it. Once for all clients of an engine:
+ * they share the credentials in it. Reads files, asks nobody. Rejects with `ConfigError`.
+ */
+export async function s3Settings(
+  config: Config,
+  runtime: Pick<Runtime, "clock" | "logger" | "environment">,
+): Promise<S3Settings> {
   const { object } = config.storage;
-  const { bucket, region, endpoint, prefix, credentials, forcePathStyle, createIfAbsent } = object;
+  const { bucket, region, endpoint, prefix, forcePathStyle, createIfAbsent } = object;
   const { requestTimeoutMs, partsInFlight } = object;
   const encryption = await s3Encryption(object.encryption);
+  const proxy = proxyFor(storeUrl(endpoint, region), runtime.environment);
   return {
     bucket,
     region,
@@ -33,15 +46,9 @@ export async function s3Settings(config: Config): Promise<BucketSettings> {
     maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(encryption === undefined ? {} : { encryption }),
-    ...(credentials === undefined
-      ? {}
-      : {
-          credentials: {
-            accessKeyId: credentials.accessKeyId,
-            secretAccessKey: credentials.secretAccessKey.reveal(),
-            ...(credentials.sessionToken === undefined ? {} : { sessionToken: credentials.sessionToken.reveal() }),
-          },
-        }),
+    ...(proxy === undefined ? {} : { proxy }),
+    tls: await readTlsFiles(object),
+    credentials: await credentialsOf(object, runtime),
   };
 }
 
@@ -56,4 +63,19 @@ async function s3Encryption(config: EncryptionConfig): Promise<S3Encryption | un
     case "sse-c":
       return { kind: "sse-c", key: await readCustomerKey(config) };
   }
+}
+
+async function credentialsOf(
+  { credentials, profile, region }: ObjectConfig,
+  runtime: Pick<Runtime, "clock" | "logger" | "environment">,
+): Promise<CredentialsProvider> {
+  if (credentials === undefined) {
+    const { searchedCredentials } = await import("../object-store/credentials/credential-chain.ts");
+    return searchedCredentials({ profile, region }, runtime);
+  }
+  return fixedCredentials({
+    accessKeyId: credentials.accessKeyId,
+    secretAccessKey: credentials.secretAccessKey.reveal(),
+    ...(credentials.sessionToken === undefined ? {} : { sessionToken: credentials.sessionToken.reveal() }),
+  });
 }

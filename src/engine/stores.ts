@@ -9,6 +9,7 @@ import { deleteObjects, type DeletedStore } from "./delete-store.ts";
 import { describe, type StoreCallOptions, type StoreDescription } from "./describe-store.ts";
 import { findStores, type StoreListing, type StoreSearch, type StoreSummary } from "./list-stores.ts";
 import { makeBucket } from "./open-store.ts";
+import { s3Settings } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { atPrefix, checkPrefix, shownPrefix, withRoot } from "./store-root.ts";
 
@@ -47,7 +48,7 @@ export async function listStores(config: Config, options: ListStoresOptions = {}
 export async function createStore(config: Config, prefix: string, options: StoresOptions = {}): Promise<StoreSummary> {
   checkPrefix(prefix);
   const runtime = runtimeOf(options);
-  await makeBucket(config, runtime);
+  if (config.storage.kind === "object") await makeBucket(config, runtime, await s3Settings(config, runtime));
   await withRoot(config, runtime, ({ store }) => mustBeFree(store, prefix));
   const connection = await connect({
     config: atPrefix(config, prefix),

@@ -1,28 +1,18 @@
-import { Agent as HttpAgent } from "node:http";
-import { Agent as HttpsAgent } from "node:https";
-
-import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
-import { NodeHttpHandler } from "@smithy/node-http-handler";
+import { S3Client } from "@aws-sdk/client-s3";
 
 import type { CreateIfAbsentHeader } from "../config/provider-presets.ts";
+import { createHttpHandler, type Link } from "./http-handler.ts";
 import { spellCreateIfAbsent } from "./s3-create-header.ts";
+import { fixedCredentials, isProvider, type CredentialsProvider, type S3Credentials } from "./s3-credentials.ts";
 import { encryptAtRest, type S3Encryption } from "./s3-encryption.ts";
 import { guardPayloads } from "./s3-payload.ts";
 
-/** Keys that stand in a configuration. */
-export interface S3Credentials {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
-}
-
 /** How a server is reached, whatever is asked of it. */
-export interface S3ClientSettings {
+export interface S3ClientSettings extends Link {
   readonly region: string;
   /** Default: AWS. Given: any S3-compatible server, as in "http://127.0.0.1:7480". */
   readonly endpoint?: string;
-  /** Fixed, or asked for when they are needed. Default: the SDK's own search (environment, profile, web identity, instance). */
-  readonly credentials?: S3Credentials | Extract<S3ClientConfig["credentials"], (...args: never) => unknown>;
+  readonly credentials: S3Credentials | CredentialsProvider;
   readonly forcePathStyle: boolean;
   /** Default: "if-none-match". */
   readonly createIfAbsent?: CreateIfAbsentHeader;
@@ -35,25 +25,14 @@ export interface S3ClientSettings {
   readonly maxSockets: number;
 }
 
-/** A TCP connection that takes longer is not coming; a whole `requestTimeoutMs` would be spent on a dead address. */
-const CONNECT_TIMEOUT_MS = 3_000;
-
-/** Else the handler writes to the console of whoever embeds us that requests wait for a socket; they are meant to. */
-const SILENT = {
-  trace: (): void => undefined,
-  debug: (): void => undefined,
-  info: (): void => undefined,
-  warn: (): void => undefined,
-  error: (): void => undefined,
-};
-
 /** An SDK client that makes one attempt per call, over sockets of its own. The caller destroys it. */
 export function createS3Client(settings: S3ClientSettings): S3Client {
-  const agent = { keepAlive: true, maxSockets: settings.maxSockets };
+  const { credentials } = settings;
+  const provider = isProvider(credentials) ? credentials : fixedCredentials(credentials);
   const client = new S3Client({
     region: settings.region,
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
-    ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
+    credentials: unkept(provider),
     // One in a profile or the environment would get what was decided for AWS: unsigned payloads, the probe's result.
     ignoreConfiguredEndpointUrls: true,
     forcePathStyle: settings.forcePathStyle,
@@ -65,22 +44,22 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     // run CRC-32C in JavaScript over whole objects, whose batches carry a CRC of ours anyway.
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
-    requestHandler: new NodeHttpHandler({
-      httpAgent: new HttpAgent(agent),
-      httpsAgent: new HttpsAgent(agent),
-      connectionTimeout: Math.min(settings.connectTimeoutMs ?? CONNECT_TIMEOUT_MS, settings.requestTimeoutMs),
-      // Our own deadline comes first; these end what it cannot see.
-      requestTimeout: settings.requestTimeoutMs,
-      throwOnRequestTimeout: true,
-      socketTimeout: settings.requestTimeoutMs,
-      logger: SILENT,
-    }),
+    requestHandler: createHttpHandler(settings, settings),
   });
   spellCreateIfAbsent(client, settings.createIfAbsent ?? "if-none-match");
   encryptAtRest(client, settings);
   guardPayloads(client);
   refusePages(client);
   return client;
+}
+
+/**
+ * Asked for every request. The mark tells the SDK that somebody else keeps the credentials: its own memory never forgets what has no
+ * expiry, and does not hear that the store refused what has one.
+ */
+function unkept(provider: CredentialsProvider): () => Promise<S3Credentials> {
+  // A copy: the SDK writes into what it gets.
+  return Object.assign(async () => ({ ...(await provider.get()) }), { memoized: true });
 }
 
 /**

@@ -69,6 +69,26 @@ export const OSS_EXISTS = "FileAlreadyExists";
 const SETTING = "system.storage.object";
 const ACCESS = "the credentials do not allow this";
 
+/**
+ * Of a store that does not know the credentials, or not any more; of the last three some say it of a temporary key whose time is over,
+ * or whose owner wrote another one into the file that it came from.
+ */
+const CREDENTIALS_REFUSED: ReadonlySet<string> = new Set([
+  "ExpiredToken",
+  "ExpiredTokenException",
+  "TokenRefreshRequired",
+  "InvalidToken",
+  "InvalidTokenId",
+  "InvalidAccessKeyId",
+]);
+
+/** What becomes of credentials that were refused. */
+export interface CredentialsRenewal {
+  readonly source: string;
+  /** false: they cannot be renewed, or were a moment ago. */
+  readonly comes: boolean;
+}
+
 /** By S3's error code, before the status is looked at. */
 const BY_CODE: Readonly<Record<string, Verdict>> = {
   NoSuchBucket: { ...REFUSED, advice: "the bucket does not exist: create it, or correct bucket, endpoint or region" },
@@ -78,8 +98,10 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   InvalidAccessKeyId: { ...REFUSED, advice: "the store does not know this access key: check the credentials" },
   SignatureDoesNotMatch: { ...REFUSED, advice: "check the secret key, the region, and proxies that change requests" },
   ExpiredToken: { ...REFUSED, advice: "the session token has expired: get new credentials" },
+  ExpiredTokenException: { ...REFUSED, advice: "the session token has expired: get new credentials" },
   TokenRefreshRequired: { ...REFUSED, advice: "the session token has expired: get new credentials" },
   InvalidToken: { ...REFUSED, advice: "the session token is not valid: get new credentials" },
+  InvalidTokenId: { ...REFUSED, advice: "the session token is not valid: get new credentials" },
   QuotaExceeded: { ...REFUSED, advice: "the quota of the bucket or its user is used up" },
   InvalidObjectState: {
     ...REFUSED,
@@ -104,9 +126,14 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
  * The one table that turns whatever the SDK throws into our words; nobody else looks at S3 codes, statuses or Node's network
  * errors. What is not in it is in doubt: never success, never "absent". Messages hold status, code, request id, key and region,
  * never the text of the answer: that may repeat signatures and tokens. `cut`: our own deadline ended the request; an answer that
- * came in spite of it counts all the same.
+ * came in spite of it counts all the same. `renewal`: where `refusesCredentials`.
  */
-export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly timeoutMs: number }): S3Outcome {
+export function s3Outcome(
+  thrown: unknown,
+  request: S3Request,
+  cut?: { readonly timeoutMs: number },
+  renewal?: CredentialsRenewal,
+): S3Outcome {
   const answer = readAnswer(thrown);
   const { status, code } = answer;
 
@@ -133,7 +160,21 @@ export function s3Outcome(thrown: unknown, request: S3Request, cut?: { readonly 
   // A code that we know says enough, but that Ceph calls an unknown KMS key InvalidAccessKeyId.
   const more = verdict === undefined || request.encryption === "sse-kms" ? encryptionAdvice(status, request) : [];
   const advice = [known.advice, ...more].join("; or ");
-  return failed(request, answer, { ...known, advice });
+  return failed(request, answer, renewed({ ...known, advice }, renewal));
+}
+
+/** Does the store refuse the credentials themselves, in a way that others may mend? */
+export function refusesCredentials(thrown: unknown): boolean {
+  const { code } = readAnswer(thrown);
+  return code !== undefined && CREDENTIALS_REFUSED.has(code);
+}
+
+function renewed(verdict: Verdict, renewal: CredentialsRenewal | undefined): Verdict {
+  if (renewal === undefined) return verdict;
+  const { source, comes } = renewal;
+  return comes
+    ? { ...TRY_AGAIN, advice: `${verdict.advice}, which come from ${source}` }
+    : { ...verdict, advice: `${verdict.advice}; these came from ${source}` };
 }
 
 /** Does the request make an object visible? Of all others nothing is in doubt: they may be repeated, or have no effect on a key. */
@@ -179,6 +220,8 @@ function statusVerdict(
   if (status === 412 && request.operation === "completeMultipart") {
     return { ...IN_DOUBT, advice: "a condition did not hold, though none was set" };
   }
+  // Whoever asks for this is a proxy, and passed nothing on.
+  if (status === 407) return PROXY_LOGIN;
   if (status === 408) return { ...IN_DOUBT, advice: "the store gave up waiting" };
   // A 200 whose body is no answer we know: something happened, nobody knows what.
   if (status < 300) return { ...IN_DOUBT, advice: "the answer could not be read" };
@@ -250,8 +293,7 @@ function timeoutVerdict(timeoutMs: number): Verdict {
 /** Ends of a TLS handshake, by OpenSSL's and Node's codes: nothing was sent, and nothing changes by itself. */
 const UNTRUSTED = {
   ...REFUSED,
-  advice:
-    "the certificate is signed by nobody this machine trusts: name the authority's file in the environment variable NODE_EXTRA_CA_CERTS",
+  advice: `the certificate is signed by nobody that is trusted: name the file of the authority in ${SETTING}.tls_ca_file`,
 };
 const WRONG_TIME = {
   ...REFUSED,
@@ -273,15 +315,51 @@ const BY_TLS_CODE: Readonly<Record<string, Verdict>> = {
   },
 };
 
+/** Alerts and errors that there are only before a handshake is over, by OpenSSL's words: in codes of Node, or in the text of an EPROTO. */
+const HANDSHAKE: readonly (readonly [pattern: RegExp, advice: string])[] = [
+  [/wrong version number/, `the server does not speak TLS on this port: is ${SETTING}.endpoint an http:// one?`],
+  [/protocol version|unsupported protocol/, "the server speaks no TLS of version 1.2 or newer: it has to"],
+  [
+    /handshake failure/,
+    `the server does not want to speak TLS with this client: does it ask for a certificate (${SETTING}.tls_cert_file)?`,
+  ],
+  [
+    /alert (certificate required|bad certificate|unknown ca|certificate unknown|certificate expired|certificate revoked|access denied)/,
+    `the server wants a certificate of the client, or another one: set ${SETTING}.tls_cert_file and tls_key_file`,
+  ],
+];
+
+function handshakeVerdict(network: string, thrown: unknown): Verdict | undefined {
+  if (network !== "EPROTO" && !network.startsWith("ERR_SSL_")) return undefined;
+  const text = network === "EPROTO" ? String(thrown) : network.replaceAll("_", " ").toLowerCase();
+  const advice = HANDSHAKE.find(([pattern]) => pattern.test(text))?.[1];
+  return advice === undefined ? undefined : { ...REFUSED, advice };
+}
+
+const PROXY_LOGIN: Verdict = {
+  ...REFUSED,
+  advice: "the proxy wants other credentials: they belong into its address in HTTPS_PROXY or HTTP_PROXY",
+};
+
+/** By the status with which a proxy refused a tunnel: nothing was sent. */
+function tunnelVerdict(status: number): Verdict {
+  if (status === 407) return PROXY_LOGIN;
+  if (status === 408 || status === 429 || status >= 500) {
+    return { ...TRY_AGAIN, advice: "the proxy cannot reach the store" };
+  }
+  return { ...REFUSED, advice: "the proxy does not let anybody reach the store: ask its owner, or set NO_PROXY" };
+}
+
 function networkVerdict(thrown: unknown, { network }: S3Answer): Verdict {
   if (network === "CredentialsProviderError") {
     return { ...REFUSED, advice: "no credentials were found: set them in the config or the environment" };
   }
   const tls = BY_TLS_CODE[network];
   if (tls !== undefined) return tls;
-  if (network === "EPROTO" && thrown instanceof Error && thrown.message.includes("wrong version number")) {
-    return { ...REFUSED, advice: `the server does not speak TLS on this port: is ${SETTING}.endpoint an http:// one?` };
-  }
+  const proxy = /^PROXY_HTTP_(\d+)$/.exec(network);
+  if (proxy !== null) return tunnelVerdict(Number(proxy[1]));
+  const handshake = handshakeVerdict(network, thrown);
+  if (handshake !== undefined) return handshake;
   if (neverConnected(thrown)) {
     return { ...TRY_AGAIN, advice: "cannot connect: is the store up, and are endpoint and region right?" };
   }

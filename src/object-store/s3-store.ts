@@ -21,8 +21,9 @@ import { isDataName } from "./object-names.ts";
 import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
 import { collectBody } from "./s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
+import { fixedCredentials, isProvider, type S3Credentials } from "./s3-credentials.ts";
 import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
-import { deleteError, makesObject, s3Outcome, type S3Request } from "./s3-outcome.ts";
+import { deleteError, makesObject, refusesCredentials, s3Outcome, type S3Request } from "./s3-outcome.ts";
 import { crc32cHeader, payloadPolicy, type PayloadSettings } from "./s3-payload.ts";
 
 export interface S3StoreSettings extends S3ClientSettings, PayloadSettings {
@@ -62,9 +63,9 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   const keyBytesMax = KEY_BYTES_MAX - Buffer.byteLength(keyPrefix, "utf8");
   if (keyBytesMax < 1) throw new InvalidArgumentError("prefix", settings.prefix, "leaves no room for a key");
   const goesUnsigned = payloadPolicy(settings);
-  const bulk = createS3Client(settings);
-  // The same provider, so that temporary credentials are fetched once.
-  const chain = createS3Client({ ...settings, maxSockets: CHAIN_SOCKETS, credentials: bulk.config.credentials });
+  const credentials = isProvider(settings.credentials) ? settings.credentials : fixedCredentials(settings.credentials);
+  const bulk = createS3Client({ ...settings, credentials });
+  const chain = createS3Client({ ...settings, credentials, maxSockets: CHAIN_SOCKETS });
   const clientFor = (name: string): S3Client => (isDataName(name) ? bulk : chain);
   // Not in the queue of the SDK's agent: there the time to connect runs, and a slow store looks like one that is down.
   const bulkSockets = new Semaphore(settings.maxSockets);
@@ -82,19 +83,27 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     const asked: S3Request = { ...what, encryption: settings.encryption?.kind };
     const attempt = startAttempt(runtime.clock, requestTimeoutMs, callerSignal);
     const { signal } = attempt;
+    let signedWith: S3Credentials | undefined;
     try {
+      // Not left to the SDK: what fails or ends here was not sent, whatever the request.
+      signedWith = await untilAborted(credentials.get(), signal);
       const sent = (isDataName(what.key) ? bulkSockets : chainSockets).run(() => {
         signal.throwIfAborted();
-        // The SDK looks at the signal only once it holds credentials, and fetching those may hang. Nothing is sent afterwards.
         return untilAborted(send(signal), signal);
       });
-      return { kind: "ok", value: await untilAborted(sent, signal) };
+      const value = await untilAborted(sent, signal);
+      credentials.accepted(signedWith);
+      return { kind: "ok", value };
     } catch (error) {
       // Whatever went wrong: a body that was not read to its end would keep its socket.
       const timedOut = attempt.timedOut();
       attempt.cancel();
       if (isTierlogError(error)) throw error;
-      const outcome = s3Outcome(error, asked, timedOut ? { timeoutMs: requestTimeoutMs } : undefined);
+      if (signedWith === undefined) throw withoutCredentials(what, credentials.source, timedOut, callerSignal);
+      const renewal = refusesCredentials(error)
+        ? { source: credentials.source, comes: credentials.refused(signedWith) }
+        : undefined;
+      const outcome = s3Outcome(error, asked, timedOut ? { timeoutMs: requestTimeoutMs } : undefined, renewal);
       if (outcome.kind !== "error") return outcome;
       // An answer that came all the same says more than "aborted".
       if (isAborted(callerSignal) && outcome.error.status === undefined) {
@@ -291,6 +300,18 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       chain.destroy();
     },
   };
+}
+
+/** An attempt that ended while it waited for credentials. */
+function withoutCredentials(
+  { operation, key }: S3Request,
+  source: string,
+  timedOut: boolean,
+  callerSignal: AbortSignal | undefined,
+): ObjectStoreError | AbortedError {
+  if (!timedOut) return new AbortedError(`${operation} ${key}`, { cause: callerSignal?.reason });
+  const problem = `not sent: no credentials came in time from ${source}`;
+  return new ObjectStoreError(`${operation} ${key}: ${problem}`, { operation, key, retryable: true });
 }
 
 async function readObject(

@@ -1,4 +1,7 @@
+import { env } from "node:process";
+
 import { systemClock, type Clock } from "./clock.ts";
+import type { Environment } from "./environment.ts";
 import { nodeFileSystem, type FileSystem } from "./file-system.ts";
 import { silentLogger, type Logger } from "./logger.ts";
 import { systemRandom, type Random } from "./random.ts";
@@ -9,6 +12,8 @@ export interface Runtime {
   readonly random: Random;
   readonly fileSystem: FileSystem;
   readonly logger: Logger;
+  /** Looked at when a store is opened and whenever credentials are renewed. */
+  readonly environment: Environment;
 }
 
 export const systemRuntime: Runtime = {
@@ -16,4 +21,5 @@ export const systemRuntime: Runtime = {
   random: systemRandom,
   fileSystem: nodeFileSystem,
   logger: silentLogger,
+  environment: env,
 };

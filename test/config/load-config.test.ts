@@ -73,7 +73,7 @@ describe("one problem each", () => {
     ['[system.storage]\nkind = "object"', 'is missing; kind = "object" needs it'],
     [object('payload_signing = "none"'), '"none" is not one of the choices: "auto" or "signed" or "unsigned"'],
     [
-      `${bucket}endpoint = "http://10.1.2.3:9000"\npayload_signing = "unsigned"`,
+      `${bucket}endpoint = "http://10.1.2.3:9000"\nallow_http = true\npayload_signing = "unsigned"`,
       `${OBJECT}.payload_signing: "unsigned" needs an https ${OBJECT}.endpoint, or one on this machine`,
     ],
     ["[system]\nshards = 0", "0 is below the minimum of 1"],
@@ -199,12 +199,12 @@ describe("precedence", () => {
       TIERLOG_SYSTEM_STORAGE_KIND: "object",
       TIERLOG_SYSTEM_STORAGE_OBJECT_BUCKET: "my-bucket",
       AWS_ENDPOINT_URL: "http://general",
-      AWS_ENDPOINT_URL_S3: "http://s3.local",
+      AWS_ENDPOINT_URL_S3: "https://s3.local",
       AWS_SESSION_TOKEN: "",
     };
     const { config } = await load(undefined, { env });
     expect(config.storage.object).toMatchObject({
-      endpoint: "http://s3.local",
+      endpoint: "https://s3.local",
       forcePathStyle: true,
       bucket: "my-bucket",
     });

@@ -108,7 +108,7 @@ test.each(["gcs", "oss", "digitalocean"] as const)(
     const facts = providerPreset(provider)?.facts;
     const ifMatchEtag = facts?.ifMatch === "bare" ? "bare" : "quoted";
     const makeStore = async (): Promise<StoreUnderTest> => {
-      const settings = { ...(await s3Settings(await configFor(provider))), ifMatchEtag } as const;
+      const settings = { ...(await s3Settings(await configFor(provider), systemRuntime)), ifMatchEtag } as const;
       const started = server;
       const open = (): ReturnType<typeof createS3Store> => createS3Store(settings, systemRuntime);
       return { store: open(), other: open(), keyBytesMax: 1024, cleanUp: async () => started?.close() };

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { inspect } from "node:util";
 
 import { afterEach, describe, expect, test } from "vitest";
@@ -474,7 +477,7 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
       expect(await stored()).toEqual(["warm", "second", "third"]);
     });
 
-    test("F20 credentials-expire: not acked, effect none, and the error does not repeat the token", async () => {
+    test("F20 credentials-expire, and cannot be renewed: not acked, effect none, and the error does not repeat the token", async () => {
       await start();
       const { first } = await owner();
       faults.add({ fault: { kind: "expired-token" } });
@@ -484,6 +487,34 @@ export function describeFaultCases(name: string, openServer: OpenFaultyServer): 
       faults.clear();
       await first.append(values("b"));
       expect(await stored()).toEqual(["warm", "b"]);
+    });
+
+    test("F20 credentials-expire, and can be renewed: once, in the middle of an upload, and everything is acked (I1, I2)", async () => {
+      await start();
+      const { accessKeyId, secretAccessKey } = place.settings.credentials;
+      const file = join(await mkdtemp(join(tmpdir(), "tierlog-f20-")), "credentials");
+      const keys = `aws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`;
+      await writeFile(file, `[default]\n${keys}`);
+      const got: string[] = [];
+      const logger = { info: (message: string) => void got.push(message), warn: () => undefined };
+      const { storage, ...rest } = config();
+      const searching = { ...rest, storage: { ...storage, object: { ...storage.object, credentials: undefined } } };
+      const environment = { AWS_SHARED_CREDENTIALS_FILE: file };
+      const engine = await Engine.open(searching, { runtime: { environment, logger } });
+      engines.push(engine);
+      await engine.createTopic(TOPIC, { partitions: 1 });
+      const first = (await engine.topic(TOPIC)).partition(0);
+      await first.append(values("warm"));
+      const renewals = (): number => got.filter((message) => message === "got credentials").length;
+      expect(renewals()).toBe(1);
+      const rule = faults.add({ fault: { kind: "expired-token" }, match: { ...PART, nth: 2, times: 1 } });
+      await expect(first.append(big("a"))).resolves.toMatchObject({ firstOffset: 1, nextOffset: 15 });
+      expect([rule.struck, renewals()]).toEqual([1, 2]);
+      const link = once({ kind: "expired-token", status: 403 }, LINK);
+      await expect(first.append(values("b"))).resolves.toMatchObject({ firstOffset: 15 });
+      expect([link.struck, renewals()]).toEqual([1, 3]);
+      expect((await stored()).length).toBe(16);
+      await rm(dirname(file), { recursive: true });
     });
 
     test("F51 secret-canary: no error of any kind of fault holds a secret (I8)", async () => {

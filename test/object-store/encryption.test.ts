@@ -172,6 +172,7 @@ describe("settings that are refused", () => {
     forcePathStyle: true,
     requestTimeoutMs: 1000,
     maxSockets: 1,
+    credentials: { accessKeyId: "key", secretAccessKey: "secret" },
     ifMatchEtag: "quoted",
   } as const;
 

@@ -224,9 +224,9 @@ describe("the network", () => {
   });
 
   test.each([
-    ["a private authority", network("UNABLE_TO_VERIFY_LEAF_SIGNATURE"), "NODE_EXTRA_CA_CERTS"],
-    ["a private authority, chain sent", network("SELF_SIGNED_CERT_IN_CHAIN"), "NODE_EXTRA_CA_CERTS"],
-    ["a self-signed certificate", network("DEPTH_ZERO_SELF_SIGNED_CERT"), "NODE_EXTRA_CA_CERTS"],
+    ["a private authority", network("UNABLE_TO_VERIFY_LEAF_SIGNATURE"), "system.storage.object.tls_ca_file"],
+    ["a private authority, chain sent", network("SELF_SIGNED_CERT_IN_CHAIN"), "system.storage.object.tls_ca_file"],
+    ["a self-signed certificate", network("DEPTH_ZERO_SELF_SIGNED_CERT"), "system.storage.object.tls_ca_file"],
     ["another name", network("ERR_TLS_CERT_ALTNAME_INVALID"), "system.storage.object.endpoint"],
     ["a bucket with dots", network("ERR_TLS_CERT_ALTNAME_INVALID"), "force_path_style"],
     ["expired", network("CERT_HAS_EXPIRED"), "clock"],

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 
 import type { ObjectKey } from "../../src/domain.ts";
 import { S3Wire } from "../../src/object-store/probe/s3-wire.ts";
+import { fixedCredentials } from "../../src/object-store/s3-credentials.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 
 test("credentials that never come end a request at its time, and a race with it", async () => {
@@ -13,7 +14,10 @@ test("credentials that never come end a request at its time, and a race with it"
       region: "us-east-1",
       endpoint: "http://127.0.0.1:1",
       prefix: "",
-      credentials: () => new Promise<never>(() => undefined),
+      credentials: {
+        ...fixedCredentials({ accessKeyId: "key", secretAccessKey: "secret" }),
+        get: () => new Promise<never>(() => undefined),
+      },
       forcePathStyle: true,
       requestTimeoutMs: 1_000,
       maxSockets: 4,

@@ -1,4 +1,4 @@
-import type { S3Credentials } from "../../src/object-store/s3-client.ts";
+import type { S3Credentials } from "../../src/object-store/s3-credentials.ts";
 import type { S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { S3Endpoint, type S3EndpointOptions } from "../../src/testing/s3-endpoint.ts";
 

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 
 import { describe, inject } from "vitest";
 
-import type { S3Credentials } from "../../src/object-store/s3-client.ts";
+import type { S3Credentials } from "../../src/object-store/s3-credentials.ts";
 import type { S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import type { S3Connection } from "./s3-connection.ts";
 

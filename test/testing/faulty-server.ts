@@ -1,6 +1,6 @@
 import type { ETag, ObjectKey } from "../../src/domain.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
-import type { S3Credentials } from "../../src/object-store/s3-client.ts";
+import type { S3Credentials } from "../../src/object-store/s3-credentials.ts";
 import { createS3Store, type S3StoreSettings } from "../../src/object-store/s3-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { systemRandom } from "../../src/runtime/random.ts";

@@ -65,7 +65,7 @@ export const demo: Command = {
     const place = await demoPlace(base.config, id);
     const { configSource } = context;
     const source = { ...configSource, flags: { ...configSource.flags, ...kindFlags, ...place.flags } };
-    const { config } = await resolveContextConfig({ ...context, configSource: source });
+    const { config } = await resolveContextConfig({ env: context.env, configSource: source });
 
     const { Engine } = await import("../../engine/engine.ts");
     const { openStore } = await import("../../engine/open-store.ts");

@@ -58,7 +58,11 @@ export async function loadConfig(options: LoadOptions): Promise<ResolvedConfig> 
   };
 }
 
-const SECRETS = ["system.storage.object.secret_access_key", "system.storage.object.session_token"];
+const SECRETS = [
+  "system.storage.object.secret_access_key",
+  "system.storage.object.session_token",
+  "system.storage.object.encryption.customer_key",
+];
 
 /** Files with secrets that others than their owner may read, or write. */
 async function openSecrets(
@@ -70,8 +74,8 @@ async function openSecrets(
   const { kind, object } = config.storage;
   const files = [
     ...(file !== undefined && fromFile.settings.some(({ path }) => SECRETS.includes(path)) ? [file] : []),
-    ...(kind === "object" && object.tlsKeyFile !== undefined ? [object.tlsKeyFile] : []),
-  ];
+    ...(kind === "object" ? [object.tlsKeyFile, object.encryption.customerKeyFile] : []),
+  ].filter((path) => path !== undefined);
   const warnings: string[] = [];
   for (const path of files) {
     const mode = await modeOf(path);

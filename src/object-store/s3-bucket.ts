@@ -5,6 +5,7 @@ import {
   type CreateBucketCommandInput,
 } from "@aws-sdk/client-s3";
 
+import { isTierlogError } from "../errors.ts";
 import { RetriedCall, retried, type RetrySettings } from "./retry.ts";
 import { readAnswer } from "./s3-answer.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
@@ -34,6 +35,8 @@ export async function ensureBucket(
       try {
         return await request(signal);
       } catch (error) {
+        // Of the credentials: nothing was sent.
+        if (isTierlogError(error)) throw error;
         const outcome = s3Outcome(error, { operation: "createBucket", key: bucket, bucket });
         throw outcome.kind === "error" ? outcome.error : error;
       }

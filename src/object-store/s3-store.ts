@@ -87,8 +87,10 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     try {
       // Not left to the SDK: what fails or ends here was not sent, whatever the request.
       signedWith = await untilAborted(credentials.get(), signal);
-      const sent = (isDataName(what.key) ? bulkSockets : chainSockets).run(() => {
+      const sent = (isDataName(what.key) ? bulkSockets : chainSockets).run(async () => {
         signal.throwIfAborted();
+        // Again: they may have been renewed while this waited for its socket.
+        signedWith = await untilAborted(credentials.get(), signal);
         return untilAborted(send(signal), signal);
       });
       const value = await untilAborted(sent, signal);

@@ -122,6 +122,16 @@ describe("a config file with secrets that others may read", () => {
     expect(stderr).not.toContain(CANARY);
   });
 
+  test("files that the config names", async () => {
+    const key = await file("customer.key", Buffer.alloc(32, 7).toString("base64"), 0o640);
+    const env = bucket({
+      TIERLOG_SYSTEM_STORAGE_OBJECT_ENCRYPTION_MODE: "sse-c",
+      TIERLOG_SYSTEM_STORAGE_OBJECT_ENCRYPTION_CUSTOMER_KEY_FILE: key,
+    });
+    const { exitCode, stderr } = await cli(["config", "check"], env);
+    expect([exitCode, stderr.includes(`chmod 600 ${key}`)]).toEqual([0, true]);
+  });
+
   test("behind a link, as Kubernetes mounts it", async () => {
     const path = join(directory, "link.toml");
     await symlink(await file("config.toml", secrets, 0o644), path);
@@ -200,6 +210,15 @@ describe("F51 secret-canary: whoever refuses to give credentials, nothing that i
       expect(shown).not.toContain(CANARY);
     }
     await place.close();
+  });
+
+  test("nobody to ask when a bucket is to be made: told at once, not at the deadline", async () => {
+    const env = bucket({
+      TIERLOG_SYSTEM_STORAGE_OBJECT_CREATE_BUCKET: "true",
+      TIERLOG_SYSTEM_STORAGE_OBJECT_DEADLINE: "1h",
+    });
+    const { exitCode, stderr } = await cli(["topics", "create", "t", "--partitions", "1"], env);
+    expect([exitCode, stderr]).toEqual([78, expect.stringContaining("no credentials were found")]);
   });
 
   test("nothing configured, and credentials in odd places", async () => {

@@ -113,7 +113,7 @@ test.each<[string, string[], Record<string, string>, string[], string[]]>([
     "sse-c over plain HTTP",
     ['mode = "sse-c"'],
     { [VARIABLE]: KEY },
-    ['endpoint = "http://store.example.com"'],
+    ['endpoint = "http://store.example.com"', "allow_http = true"],
     ['mode: "sse-c" needs an https'],
   ],
   [

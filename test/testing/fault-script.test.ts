@@ -217,7 +217,7 @@ describe("describe() gives an expression that makes the same script", () => {
       seed: 9,
       rules: [
         { match: { operation: "PutObject", key: /^a|"b/i, probability: 0.5 }, fault: { kind: "lost-answer" } },
-        { fault: { kind: "late-landing", delayMs: Number.POSITIVE_INFINITY }, match: { nth: [2, 3] }, lastsMs: 5 },
+        { fault: { kind: "late-landing", delayMs: Number.POSITIVE_INFINITY }, match: { nth: [2, 3] }, lastsMs: 60_000 },
       ],
     });
     expect(again(script).describe()).toBe(script.describe());

@@ -4,6 +4,8 @@ export interface S3Answer {
   readonly status: number | undefined;
   /** S3's own code. undefined: the answer holds none, so perhaps it is not S3's: a proxy's page, or an answer without a body. */
   readonly code: string | undefined;
+  /** The head came, the body not to its end. */
+  readonly brokeOff: boolean;
   readonly requestId: string | undefined;
   /** Of the bucket, where it lives in another than was asked. */
   readonly region: string | undefined;
@@ -25,6 +27,9 @@ const NO_CODE: ReadonlySet<string> = new Set([
   "S3Error",
 ]);
 
+/** Node's codes for a connection that ends within an answer. */
+const BROKEN: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT", "ERR_STREAM_PREMATURE_CLOSE"]);
+
 /** Of what the SDK throws: the only place that knows its shape. */
 export function readAnswer(thrown: unknown): S3Answer {
   const metadata = field(thrown, "$metadata");
@@ -38,6 +43,7 @@ export function readAnswer(thrown: unknown): S3Answer {
   return {
     status: typeof status === "number" ? status : undefined,
     code: typeof status === "number" ? code : undefined,
+    brokeOff: typeof status === "number" && BROKEN.has(network),
     requestId: typeof requestId === "string" && requestId !== "" ? requestId : undefined,
     region: regionOf(thrown),
     aboutChecksum: /checksum|unsigned.?payload/i.test(textOf(thrown)),

@@ -63,6 +63,8 @@ const IN_DOUBT = { retryable: true, effect: "unknown" } as const;
 /** Nobody knows, and the next time will not be different. */
 const DEAD_END = { retryable: false, effect: "unknown" } as const;
 
+const BROKE_OFF: Verdict = { ...IN_DOUBT, advice: "the connection broke before the whole answer came" };
+
 /** Of Alibaba: the object that was to be created exists. */
 export const OSS_EXISTS = "FileAlreadyExists";
 
@@ -155,6 +157,8 @@ export function s3Outcome(
     return { kind: "unexplained" };
   }
   if (status === 416 && request.operation === "get") return { kind: "range-not-satisfiable" };
+  // What it was for stood in the rest. Taken for a proxy's page it would be the last word on an object that is only missing.
+  if (answer.brokeOff && code === undefined) return failed(request, answer, BROKE_OFF);
   const verdict = code === undefined ? undefined : BY_CODE[code];
   const known = verdict ?? statusVerdict(status, request, answer);
   // A code that we know says enough, but that Ceph calls an unknown KMS key InvalidAccessKeyId.
@@ -363,7 +367,7 @@ function networkVerdict(thrown: unknown, { network }: S3Answer): Verdict {
   if (neverConnected(thrown)) {
     return { ...TRY_AGAIN, advice: "cannot connect: is the store up, and are endpoint and region right?" };
   }
-  return { ...IN_DOUBT, advice: "the connection broke before the whole answer came" };
+  return BROKE_OFF;
 }
 
 /** Nothing was sent. Only where that is sure: "none" lets the caller send other bytes. */

@@ -52,6 +52,14 @@ export function describeReadOutcomes(open: OpenFaultyServer): void {
     });
   });
 
+  describe("an object that is not there is not there, however much of the answer that says so comes through", () => {
+    test.each(named(REPEATED))("$name", async ({ fault }) => {
+      faulty.strikeNext(fault, "GetObject");
+      await expect(faulty.store().get("data/missing" as ObjectKey)).resolves.toBeUndefined();
+      expect(faulty.script.firedCount).toBe(1);
+    });
+  });
+
   test("a flipped bit comes through: checking bytes is the work of those who know them", async () => {
     faulty.strikeNext({ kind: "bit-flip", position: 77 }, "GetObject");
     const found = await faulty.store().get(KEY);

@@ -48,6 +48,8 @@ const BAD: Partial<Record<S3Provider | S3Trait, readonly [StoreDiagnosis["verdic
   oss: ["single-writer only", "create-if-absent, racing"],
   oci: ["single-writer only", "create-if-absent, racing"],
   b2: ["single-writer only", "create-if-absent, racing"],
+  wasabi: ["single-writer only", "create-if-absent, key exists"],
+  garage: ["single-writer only", "create-if-absent, key exists"],
   swift: ["single-writer only", "create-if-absent, racing"],
   seaweedfs: ["single-writer only", "create-if-absent, racing"],
   rustfs: ["single-writer only", "create-if-absent, racing"],

@@ -6,5 +6,7 @@ export default defineConfig({
     exclude: ["test/**/*.s3.test.ts", "test/crash/**"],
     globalSetup: ["test/support/build.ts"],
     testTimeout: 30_000,
+    // The default leaves one core idle: on a machine with two, all files would run one after the other.
+    maxWorkers: "100%",
   },
 });

@@ -21,6 +21,6 @@ describe("the settled store on the endpoint", () => {
     describeMultipartOutcomes(open);
   });
   describe("random faults", () => {
-    describeRandomOutcomes(open);
+    describeRandomOutcomes(open, 2);
   });
 });

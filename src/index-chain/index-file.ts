@@ -28,7 +28,7 @@ const CRC_BYTES = 4;
 const MAX_DIRECTORY_BYTES = 64 * 1024 * 1024;
 
 /** Of a payload: copied in one turn of the event loop. */
-const COPY_BYTES_PER_TURN = 512 * 1024;
+const COPY_BYTES_PER_TURN = 192 * 1024;
 
 /** An object that a link brings in: written before the link, named by it. */
 export interface DataObjectRef {

@@ -13,7 +13,7 @@ import type { PartBuffer, PartBufferPool } from "./part-buffer-pool.ts";
  * After this many bytes the writer lets others run: waits that end at once would copy 60 MiB in one turn of the event loop. Memory
  * that is touched for the first time takes 1 to 3 ms per MiB, ten times as long as later.
  */
-const COPY_BYTES_PER_TURN = 512 * 1024;
+const COPY_BYTES_PER_TURN = 192 * 1024;
 
 export interface MultipartWriterOptions {
   /** With the settling wrapper: the writer itself retries nothing. */

@@ -12,7 +12,7 @@ import type { Gathering, PendingBatch, AppendTarget } from "./pending.ts";
 /** Batches sealed ahead of the one being written: keeps the compression threads busy while bytes are copied. */
 const SEAL_AHEAD = 4;
 /** Work done in one turn of the event loop, in bytes: sealing and copying so much into fresh memory takes about a millisecond. */
-const TURN_BYTES = 512 * 1024;
+const TURN_BYTES = 192 * 1024;
 
 export interface FlightOptions {
   readonly shard: ShardId;

@@ -363,6 +363,7 @@ describe("failure", () => {
     holding = true;
     const writer = open();
     await writer.write(filled(PART + 1, 1));
+    await until(() => held.length === 1);
     held[0]?.fail(storeError(403, "none", false));
     await until(() => pool.inUse === 0);
     await expect(writer.finish()).rejects.toMatchObject({ status: 403 });

@@ -8,7 +8,6 @@ test.todo(
 );
 test.todo("F11 total-outage-10-min: local acks go on up to the disk limit, then catch up: with the journal");
 test.todo("F16 bitflip-in-object: the local copy takes its place where there is one: with the journal");
-test.todo("F20 credentials-expire: refreshed once, and the flush goes on: with credentials that are refreshed");
 test.todo("F29 zombie-late-segment-put: what no link names is swept after its grace period: with garbage collection");
 test.todo(
   "F30 gc-vs-reader: a reader whose object was replaced folds anew, once, and goes on: with garbage collection",

@@ -17,10 +17,10 @@ import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Admission } from "./admission.ts";
-import type { PreparedFlight } from "./flight.ts";
 import { FlushPipeline, type FlushPipelineOptions, type FlushSettings } from "./flush-pipeline.ts";
 import type { ObjectCache } from "./object-cache.ts";
 import type { AppendTarget, Waiter } from "./pending.ts";
+import type { PreparedFlight } from "./prepare.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
 
 export interface ShardSettings extends FlushSettings {

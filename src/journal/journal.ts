@@ -38,7 +38,7 @@ export class Journal {
     throw new InvariantError("the journal has no body yet");
   }
 
-  frames(): AsyncIterable<Frame> {
+  frames(_after?: number): AsyncIterable<Frame> {
     throw new InvariantError("the journal has no body yet");
   }
 

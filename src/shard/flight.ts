@@ -1,4 +1,4 @@
-import { partitionKey, type Epoch, type Offset } from "../domain.ts";
+import type { Epoch, Offset } from "../domain.ts";
 import type { TierlogError } from "../errors.ts";
 import type { SealedBatch } from "../record/batch-builder.ts";
 import { patchBatch } from "../record/batch.ts";
@@ -32,6 +32,11 @@ export class Flight {
   /** What its appends hold of `flush.max_pending`. */
   get bytes(): number {
     return this.#gathering.bytes;
+  }
+
+  /** Appends in it that were acknowledged as buffered. */
+  get bufferedAcks(): number {
+    return this.#gathering.bufferedAcks;
   }
 
   /** Where a partition ends behind this flush; undefined where it has no part in it. */

@@ -7,6 +7,11 @@ import { Flight } from "./flight.ts";
 import { Gathering, type AppendTarget, type PendingPartition, type Waiter } from "./pending.ts";
 import { bufferedReceipt, ObjectOpener, type Pipeline, type PipelineOptions } from "./pipeline.ts";
 
+export interface FlushPipelineOptions extends PipelineOptions {
+  /** Makes the chain ours. */
+  readonly takeOver: () => Promise<void>;
+}
+
 /** Flushes on their way at once: uploads of the next ones overlap with the commit of the first. */
 const FLIGHTS_MAX = 4;
 
@@ -21,7 +26,7 @@ const FLIGHTS_MAX = 4;
  * an ack for what it sent after a record that was lost.
  */
 export class FlushPipeline implements Pipeline {
-  readonly #options: PipelineOptions;
+  readonly #options: FlushPipelineOptions;
   readonly #objects: ObjectOpener;
   #gathering = new Gathering();
   /** In the order in which they were taken and will be committed. */
@@ -32,7 +37,7 @@ export class FlushPipeline implements Pipeline {
   #flushes = 0;
   #bufferedLost = 0;
 
-  constructor(options: PipelineOptions) {
+  constructor(options: FlushPipelineOptions) {
     this.#options = options;
     this.#objects = new ObjectOpener(options);
     this.#flights = new CommitQueue({
@@ -93,7 +98,11 @@ export class FlushPipeline implements Pipeline {
     const { chain } = this.#options;
     if (waiter.level !== "buffered" || !chain.isOwner) return undefined;
     const first = (this.#endOf(target, partitionKey(target)) + partition.records) as Offset;
-    return () => waiter.resolve(bufferedReceipt(target, first, records, chain.state.epoch));
+    const gathering = this.#gathering;
+    return () => {
+      gathering.bufferedAcks++;
+      waiter.resolve(bufferedReceipt(target, first, records, chain.state.epoch));
+    };
   }
 
   #added(bytes: number): void {
@@ -107,11 +116,12 @@ export class FlushPipeline implements Pipeline {
 
   /** Takes the shard over unless it is ours. A failure is told to all appends that wait. */
   #acquire(): Promise<void> {
-    const { chain, runtime, shard } = this.#options;
+    const { chain, runtime, shard, takeOver } = this.#options;
     if (chain.isOwner) return Promise.resolve();
-    this.#acquiring ??= chain.takeOver().then(
-      (epoch) => {
+    this.#acquiring ??= takeOver().then(
+      () => {
         this.#acquiring = undefined;
+        const { epoch } = chain.state;
         runtime.logger.info("took the shard over", { shard, epoch });
         this.#gathering.assignOffsets((target, key) => this.#endOf(target, key));
         this.#gathering.reached("buffered", epoch);
@@ -136,8 +146,9 @@ export class FlushPipeline implements Pipeline {
     await Promise.all(pending);
   }
 
-  async settled(): Promise<void> {
-    await Promise.allSettled([...this.#flights.items.map((flight) => flight.done), this.#acquiring]);
+  async end(error: TierlogError): Promise<void> {
+    this.#giveUp(0, this.#flights.length, error.withEffect("unknown"));
+    await Promise.allSettled([this.#acquiring]);
     await this.#objects.cleared();
     this.#linger?.cancel();
   }
@@ -205,6 +216,7 @@ export class FlushPipeline implements Pipeline {
     this.#linger?.cancel();
     this.#linger = undefined;
     this.#due = false;
+    this.#bufferedLost += flights.reduce((sum, flight) => sum + flight.bufferedAcks, gathering.bufferedAcks);
     for (const [i, flight] of flights.entries()) {
       leave(flight.bytes);
       flight.failed(i < count ? error : none);

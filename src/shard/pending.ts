@@ -84,10 +84,10 @@ export class PendingBatch {
     return { bytes: new Uint8Array(source), recordCount, baseOffset, nextOffset, maxTimestampMs };
   }
 
-  /** Acknowledges the appends that end here and asked for no more than `level`. REQUIRES: `assign` was called. */
-  reached(level: AckLevel, epoch: Epoch): void {
+  /** Acknowledges the appends that end here and asked for no more than `level`: how many. REQUIRES: `assign` was called. */
+  reached(level: AckLevel, epoch: Epoch): number {
     const claims = this.#claims;
-    if (claims.length === 0) return;
+    if (claims.length === 0) return 0;
     const rank = LEVELS.indexOf(level);
     const left: Claim[] = [];
     for (const claim of claims) {
@@ -105,6 +105,7 @@ export class PendingBatch {
       });
     }
     this.#claims = left;
+    return claims.length - left.length;
   }
 
   /** Rejects the appends that end here and still wait. */
@@ -188,8 +189,11 @@ export class PendingPartition {
 export class Gathering {
   /** Settles with its appends. */
   readonly done: Promise<void>;
+  /** Appends in it that were acknowledged as buffered: if it is given up, nobody waits to be told. */
+  bufferedAcks = 0;
   readonly #partitions = new Map<string, PendingPartition>();
   #bytes = 0;
+  #appends = 0;
   #settle: { resolve: () => void; reject: (error: Error) => void } = {
     resolve: () => undefined,
     reject: () => undefined,
@@ -205,6 +209,14 @@ export class Gathering {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get appends(): number {
+    return this.#appends;
+  }
+
+  get partitionCount(): number {
+    return this.#partitions.size;
   }
 
   get isEmpty(): boolean {
@@ -230,8 +242,10 @@ export class Gathering {
     return pending;
   }
 
+  /** Counts an append of so many bytes. */
   add(bytes: number): void {
     this.#bytes += bytes;
+    this.#appends++;
   }
 
   /**
@@ -256,7 +270,9 @@ export class Gathering {
 
   /** Acknowledges the appends that asked for no more than `level`. REQUIRES: offsets are assigned. */
   reached(level: AckLevel, epoch: Epoch): void {
-    for (const batch of this.#batches()) batch.reached(level, epoch);
+    let acked = 0;
+    for (const batch of this.#batches()) acked += batch.reached(level, epoch);
+    if (level === "buffered") this.bufferedAcks += acked;
   }
 
   /** Its link is live: acknowledges all appends. */

@@ -1,5 +1,5 @@
-import type { AppendReceipt, Offset, PartitionId, ShardId } from "../domain.ts";
-import type { ObjectKey } from "../domain.ts";
+import type { AppendReceipt, ObjectKey, Offset, PartitionId, ShardId } from "../domain.ts";
+import type { TierlogError } from "../errors.ts";
 import type { Commit, IndexChain } from "../index-chain/index-chain.ts";
 import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import { dataKey } from "../object-store/object-names.ts";
@@ -43,8 +43,11 @@ export interface Pipeline {
   addEncoded(target: AppendTarget, encoded: Uint8Array, records: number, bytes: number, waiter: Waiter): void;
   /** Sends everything pending to the store now and waits until it is there; rejects with the error that its appends got. */
   flush(): Promise<void>;
-  /** REQUIRES: nothing is added any more. Resolves when nothing is on its way, however it ended. */
-  settled(): Promise<void>;
+  /**
+   * REQUIRES: nothing is added any more. Gives up what is still pending: it fails with `error`, of effect "unknown" where it may be
+   * stored all the same. Resolves when nothing is on its way.
+   */
+  end(error: TierlogError): Promise<void>;
 }
 
 /** How the data objects of one pipeline are opened and cleared away. */

@@ -24,6 +24,8 @@ export interface QueuedFrame {
 interface Tail {
   readonly offsets: number[];
   readonly sequences: number[];
+  /** Index of the oldest frame that is still queued. */
+  head: number;
 }
 
 /** Frames of which no byte is kept in memory, behind all that are. */
@@ -83,7 +85,12 @@ export class UploadQueue {
     return this.#lastSequence;
   }
 
-  /** Of the oldest frame that is not taken; 0 where none is. */
+  /** Of the oldest frame; 0 where none is queued. */
+  get firstSequence(): number {
+    return this.#frames[0]?.sequence ?? (this.#spilled === undefined ? 0 : this.#spilled.after + 1);
+  }
+
+  /** Of the oldest frame that is not taken, or a smaller number; 0 where none is. */
   get nextSequence(): number {
     return this.#frames[this.#taken]?.sequence ?? (this.#spilled === undefined ? 0 : this.#spilled.after + 1);
   }
@@ -130,7 +137,7 @@ export class UploadQueue {
       if (key === last) continue;
       last = key;
       let tail = this.#tails.get(key);
-      if (tail === undefined) this.#tails.set(key, (tail = { offsets: [], sequences: [] }));
+      if (tail === undefined) this.#tails.set(key, (tail = { offsets: [], sequences: [], head: 0 }));
       tail.offsets.push(extent.baseOffset);
       tail.sequences.push(frame.sequence);
     }
@@ -181,10 +188,11 @@ export class UploadQueue {
     this.#spilled = undefined;
   }
 
-  /** What was taken and is not committed is to be taken again. */
-  putBack(): void {
-    this.#taken = 0;
+  /** Of what is in memory only the oldest `count` frames count as taken. REQUIRES: no `take` is under way. */
+  putBack(count: number): void {
+    this.#taken = count;
     this.#takenBytes = 0;
+    for (let i = 0; i < count; i++) this.#takenBytes += this.#frames[i]?.bytes ?? 0;
   }
 
   /** Removes the oldest `count` frames, which were taken: they are in the chain. */
@@ -210,9 +218,15 @@ export class UploadQueue {
 
   #forget(key: string): void {
     const tail = this.#tails.get(key);
-    tail?.offsets.shift();
-    tail?.sequences.shift();
-    if (tail?.offsets.length === 0) this.#tails.delete(key);
+    if (tail === undefined) return;
+    tail.head++;
+    if (tail.head === tail.offsets.length) this.#tails.delete(key);
+    // Half at a time: to take each one off the front would move all the others.
+    if (tail.head > 1024 && tail.head * 2 > tail.offsets.length) {
+      tail.offsets.splice(0, tail.head);
+      tail.sequences.splice(0, tail.head);
+      tail.head = 0;
+    }
   }
 
   /** The frames in memory, oldest first. */
@@ -249,10 +263,9 @@ export class UploadQueue {
     if (tail === undefined) return undefined;
     const at = lastAtOrBelow(tail.offsets, from);
     const sequence = tail.sequences[at];
-    if (sequence === undefined) return undefined;
+    if (sequence === undefined || at < tail.head) return undefined;
     const frame = this.#frames[lastAtOrBelow(this.#frames, sequence, ({ sequence: own }) => own)];
-    const batches =
-      frame?.sequence === sequence ? frame.batches : await this.#readStored(sequence);
+    const batches = frame?.sequence === sequence ? frame.batches : await this.#readStored(sequence);
     const found: PlacedBatch[] = [];
     let bytes = 0;
     for (const batch of batches ?? []) {

@@ -36,6 +36,7 @@ export type {
   ReadOptions,
   ReadResult,
   RecordsOptions,
+  TopicAck,
   TopicApi,
   TopicDescription,
 } from "./engine/api.ts";

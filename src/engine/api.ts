@@ -1,4 +1,4 @@
-import type { AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
+import type { AckLevel, AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord, StoredRecord } from "../record/record.ts";
@@ -33,13 +33,23 @@ export interface CreateTopicOptions {
   readonly partitions: number;
   /** Default "none". */
   readonly compression?: Compression;
+  /**
+   * When appends to this topic are acknowledged, and so when readers see them. Default: as `system.storage.object.ack_after_upload` of
+   * the engine that appends says. "journaled" is refused where that is true: such an engine has no journal.
+   */
+  readonly ack?: TopicAck;
 }
+
+/** The ack levels that a topic can ask for. */
+export type TopicAck = Exclude<AckLevel, "buffered">;
 
 export interface TopicDescription {
   readonly name: string;
   readonly id: TopicId;
   readonly partitions: number;
   readonly compression: Compression;
+  /** Absent: as the configuration of the engine that appends says. */
+  readonly ack?: TopicAck;
   /** Shard of each partition. */
   readonly shards: readonly number[];
   /** ISO 8601. */

@@ -16,6 +16,7 @@ import { connect, type Connection } from "./connect.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import { uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
+import { checkTopicAck } from "./topic-ack.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { Topic } from "./topic.ts";
 
@@ -121,6 +122,7 @@ export class Engine implements EngineApi {
       );
     }
     const { runtime, config, catalog } = this.#parts;
+    checkTopicAck(options.ack, config);
     const id = runtime.random.bytes(16);
     // Where a topic begins is spread too, or shard 0 would hold every topic of one partition.
     const first = new DataView(id.buffer, id.byteOffset).getUint32(0) % config.shards;
@@ -129,6 +131,7 @@ export class Engine implements EngineApi {
       id: Buffer.from(id).toString("hex") as TopicId,
       partitions: options.partitions,
       compression,
+      ...(options.ack === undefined ? {} : { ack: options.ack }),
       shards: Array.from({ length: options.partitions }, (_, partition) => (first + partition) % config.shards),
       createdAt: new Date(runtime.clock.now()).toISOString(),
     };

@@ -2,6 +2,7 @@ import type { AckLevel, AppendReceipt, Offset, TopicId, Watermarks } from "../do
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord, StoredRecord } from "../record/record.ts";
+import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 
 /** A streaming-log engine over one store. Made by `Engine.open`. */
 export interface EngineApi {
@@ -22,10 +23,17 @@ export interface EngineApi {
   /** Plain numbers since `open`. */
   metrics(): EngineMetrics;
   /**
-   * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Rejects with
-   * the first shard's error if something pending could not be stored (its appends were rejected with that error too).
+   * Takes over every shard that has a journal here and brings what it holds to the object store; resolves when it is there, or set aside,
+   * shard by shard. Safe to repeat after a failure or a crash. `LockHeldError`, `CorruptionError`, `FencedError`, and what appends reject
+   * with.
    */
-  close(): Promise<void>;
+  recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]>;
+  /**
+   * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Resolves to what is
+   * journaled and could not be uploaded in time. Rejects with the first shard's error if something pending could not be stored (its
+   * appends were rejected with that error too).
+   */
+  close(): Promise<CloseReport>;
 }
 
 export interface CreateTopicOptions {
@@ -65,7 +73,14 @@ export interface TopicApi {
    * every flush. Resolves when all are acknowledged, one receipt per partition touched; rejects when all are settled, with effect
    * "none" only if no partition may have stored anything.
    */
-  append(records: readonly LogRecord[]): Promise<readonly AppendReceipt[]>;
+  append(records: readonly LogRecord[], options?: AppendOptions): Promise<readonly AppendReceipt[]>;
+}
+
+export interface AppendOptions {
+  /** Default: as the topic says, else `system.storage.object.ack_after_upload`. "journaled" is refused where that is true. */
+  readonly ack?: AckLevel;
+  /** Ends a wait for room; what has been taken is not taken back. */
+  readonly signal?: AbortSignal;
 }
 
 export interface PartitionApi {
@@ -76,10 +91,7 @@ export interface PartitionApi {
    * when they are durable at the level of the topic. Stored whole or not at all, however many batches it takes: one link names
    * them all.
    */
-  append(
-    records: readonly LogRecord[] | EncodedAppend,
-    options?: { readonly signal?: AbortSignal },
-  ): Promise<AppendReceipt>;
+  append(records: readonly LogRecord[] | EncodedAppend, options?: AppendOptions): Promise<AppendReceipt>;
   /**
    * Encoded batches from the one that holds `from` on, up to about `maxBytes` but at least one; empty at the end of the log.
    * `OffsetOutOfRangeError` outside start … uploaded.
@@ -120,6 +132,8 @@ export interface PartitionInspection {
   readonly partition: number;
   readonly shard: number;
   readonly watermarks: Watermarks;
+  /** What is journaled and not uploaded, and the age of its oldest record; absent where this engine has no journal of the shard. */
+  readonly lag?: { readonly records: number; readonly bytes: number; readonly ms: number };
   /** Extents of this partition and their bytes. */
   readonly extents: number;
   readonly bytes: number;

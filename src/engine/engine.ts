@@ -14,6 +14,7 @@ import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } f
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { connect, type Connection } from "./connect.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
+import type { CloseReport, RecoveryReport } from "./reports.ts";
 import { uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicAck } from "./topic-ack.ts";
@@ -48,7 +49,7 @@ export class Engine implements EngineApi {
   readonly #admission: Admission;
   readonly #shards = new Map<number, Shard>();
   readonly #context: EngineContext;
-  #closing: Promise<void> | undefined;
+  #closing: Promise<CloseReport> | undefined;
 
   /**
    * Opens the store that `config` names; creates it where it is empty, unless `readOnly`. Reads the catalog, no index chain, and
@@ -204,14 +205,20 @@ export class Engine implements EngineApi {
     };
   }
 
-  close(): Promise<void> {
+  recover(): Promise<readonly RecoveryReport[]> {
+    this.#throwIfNotWritable();
+    return Promise.resolve([]);
+  }
+
+  close(): Promise<CloseReport> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(): Promise<CloseReport> {
     try {
       await all([...this.#shards.values()].map((shard) => shard.close()));
+      return { journaled: [] };
     } finally {
       await this.#parts.close();
     }

@@ -10,6 +10,7 @@ import { readBatches } from "../shard/partition-reader.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type {
+  AppendOptions,
   EncodedAppend,
   PartitionApi,
   PartitionInspection,
@@ -58,10 +59,7 @@ export class Partition implements PartitionApi {
     return this.#shard.flushNumber;
   }
 
-  append(
-    input: readonly LogRecord[] | EncodedAppend,
-    options: { readonly signal?: AbortSignal } = {},
-  ): Promise<AppendReceipt> {
+  append(input: readonly LogRecord[] | EncodedAppend, options: AppendOptions = {}): Promise<AppendReceipt> {
     const { catalog, readOnly } = this.#context;
     try {
       this.#context.throwIfClosed();
@@ -71,6 +69,9 @@ export class Partition implements PartitionApi {
           "read-only",
           "it was opened read-only: open it without readOnly to append",
         );
+      if (options.ack === "journaled" || options.ack === "buffered") {
+        throw new InvalidArgumentError("ack", options.ack, "this engine acknowledges what is uploaded");
+      }
       const body = isEncoded(input) ? input.encodedBatch : input;
       const target = { ...this.#id, compression: this.#description.compression };
       const checking = catalog.check(this.#description);

@@ -5,6 +5,7 @@ import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
 import { produce } from "./produce.ts";
+import { recover } from "./recover.ts";
 import { storesCreate } from "./stores-create.ts";
 import { storesDelete } from "./stores-delete.ts";
 import { storesDescribe } from "./stores-describe.ts";
@@ -24,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   produce,
   consume,
   inspect,
+  recover,
   storesList,
   storesCreate,
   storesDescribe,

@@ -4,6 +4,8 @@ import { consume } from "./consume.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
+import { journalInspect } from "./journal-inspect.ts";
+import { journalSalvage } from "./journal-salvage.ts";
 import { produce } from "./produce.ts";
 import { recover } from "./recover.ts";
 import { storesCreate } from "./stores-create.ts";
@@ -26,6 +28,8 @@ export const COMMANDS: readonly Command[] = [
   consume,
   inspect,
   recover,
+  journalInspect,
+  journalSalvage,
   storesList,
   storesCreate,
   storesDescribe,

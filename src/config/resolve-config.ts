@@ -8,7 +8,7 @@ import { CONFIG_KEYS, keyAt } from "./keys.ts";
 import { overrideSettings, type ConfigOverrides } from "./override-settings.ts";
 import type { CreateIfAbsentHeader } from "./provider-presets.ts";
 import type { Parsed } from "./quantity.ts";
-import { relationIssues } from "./relations.ts";
+import { idleSettings, relationIssues } from "./relations.ts";
 import { Secret } from "./secret.ts";
 import type { Setting, Settings } from "./setting.ts";
 
@@ -77,7 +77,7 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
   if (values.get("system.storage.kind") === "object") issues.push(...missing);
   issues.push(...relationIssues(values, broken));
   if (issues.length > 0) throw new ConfigError(issues.map((issue) => withoutSecrets(issue, layers)));
-  return { config: compose(values), sources, warnings: [] };
+  return { config: compose(values), sources, warnings: idleSettings(values) };
 }
 
 const CUSTOMER_KEY = "system.storage.object.encryption.customer_key";

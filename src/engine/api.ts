@@ -1,8 +1,9 @@
 import type { AckLevel, AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
-import type { AsideReport, JournalMetrics, TornTail } from "../journal/reports.ts";
+import type { JournalMetrics } from "../journal/reports.ts";
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord, StoredRecord } from "../record/record.ts";
+import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 
 /** A streaming-log engine over one store. Made by `Engine.open`. */
 export interface EngineApi {
@@ -23,54 +24,22 @@ export interface EngineApi {
    * the first error.
    */
   flush(): Promise<void>;
-  /**
-   * Takes over the shards whose journal holds records that are not in the store, and uploads them; `open` begins that by itself.
-   * Resolves when all are uploaded or set aside, with what was found; rejects with the first error.
-   */
-  recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]>;
-  /** What taking shards over has found since `open`, oldest first, at most 1,000. */
-  recoveryReports(): readonly RecoveryReport[];
   /** Plain numbers since `open`. */
   metrics(): EngineMetrics;
   /**
-   * Refuses new appends, sends what is pending to the store, for as long as `system.shutdown_timeout` allows, then frees sockets, files
-   * and timers. Safe to repeat. Resolves with what had to stay in the journal: the next `open` goes on with it. Rejects with the first
-   * shard's error if something pending could not be stored anywhere (its appends were rejected with that error too).
+   * Takes over every shard that has a journal here and brings what it holds to the object store; resolves when it is there, or set aside,
+   * shard by shard. Safe to repeat after a failure or a crash. `LockHeldError`, `CorruptionError`, `FencedError`, and what appends reject
+   * with.
+   */
+  recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]>;
+  /** What taking shards over has found in journals since `open`, oldest first; the newest 1,000. */
+  recoveryReports(): readonly RecoveryReport[];
+  /**
+   * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Resolves to what is
+   * journaled and could not be uploaded in time. Rejects with the first shard's error if something pending could not be stored (its
+   * appends were rejected with that error too).
    */
   close(): Promise<CloseReport>;
-}
-
-export interface CloseReport {
-  /** Shards of which not everything that was journaled is in the store. */
-  readonly journaled: readonly { readonly shard: number; readonly records: number; readonly bytes: number }[];
-}
-
-export interface RecoveryProgress {
-  readonly shard: number;
-  readonly recordsLeft: number;
-  readonly bytesLeft: number;
-}
-
-/** What taking one shard over found in journals, ours and others'. */
-export interface RecoveryReport {
-  readonly shard: number;
-  /**
-   * "replayed": records of our journal went on into the store. "set-aside": they must not, another writer's turn came between; see
-   * `tierlog journal salvage`. "disk-lost": the last owner acknowledged from a journal that is not here, and did not leave in order.
-   */
-  readonly outcome: "nothing" | "replayed" | "set-aside" | "disk-lost";
-  readonly replayed: { readonly frames: number; readonly records: number; readonly bytes: number };
-  readonly setAside?: AsideReport;
-  readonly tornTail?: TornTail;
-  /** The first offset of each partition that may be lost; how many records were, nobody knows. */
-  readonly mayBeLost?: readonly {
-    readonly topic: string;
-    readonly topicId: TopicId;
-    readonly partition: number;
-    readonly firstOffset: Offset;
-  }[];
-  /** ISO 8601: when the last records that did come to the store were committed. */
-  readonly lastCommitAt?: string;
 }
 
 export interface CreateTopicOptions {
@@ -78,13 +47,23 @@ export interface CreateTopicOptions {
   readonly partitions: number;
   /** Default "none". */
   readonly compression?: Compression;
+  /**
+   * When appends to this topic are acknowledged, and so when readers see them. Default: as `system.storage.object.ack_after_upload` of
+   * the engine that appends says. "journaled" is refused where that is true: such an engine has no journal.
+   */
+  readonly ack?: TopicAck;
 }
+
+/** The ack levels that a topic can ask for. */
+export type TopicAck = Exclude<AckLevel, "buffered">;
 
 export interface TopicDescription {
   readonly name: string;
   readonly id: TopicId;
   readonly partitions: number;
   readonly compression: Compression;
+  /** Absent: as the configuration of the engine that appends says. */
+  readonly ack?: TopicAck;
   /** Shard of each partition. */
   readonly shards: readonly number[];
   /** ISO 8601. */
@@ -104,12 +83,9 @@ export interface TopicApi {
 }
 
 export interface AppendOptions {
-  /**
-   * What the ack waits for. Default: what the topic says, else what `ack_after_upload` says. "journaled" where `ack_after_upload` is
-   * true is an `InvalidArgumentError`: there is no journal. "buffered": memory of this process is enough.
-   */
+  /** Default: as the topic says, else `system.storage.object.ack_after_upload`. "journaled" is refused where that is true. */
   readonly ack?: AckLevel;
-  /** While the append waits for room. */
+  /** Ends a wait for room; what has been taken is not taken back. */
   readonly signal?: AbortSignal;
 }
 
@@ -162,7 +138,7 @@ export interface PartitionInspection {
   readonly partition: number;
   readonly shard: number;
   readonly watermarks: Watermarks;
-  /** Of the whole shard: what is in the journal of this process and not in the store, and how old it is. */
+  /** What is journaled and not uploaded, and the age of its oldest record; absent where this engine has no journal of the shard. */
   readonly lag?: { readonly records: number; readonly bytes: number; readonly ms: number };
   /** Extents of this partition and their bytes. */
   readonly extents: number;

@@ -164,6 +164,7 @@ export class Partition implements PartitionApi {
       partition: this.number,
       shard: this.#shard.id,
       watermarks: this.#shard.watermarks(this.#id),
+      ...(this.#shard.lag === undefined ? {} : { lag: this.#shard.lag }),
       extents: extents?.count ?? 0,
       bytes: extents?.bytes ?? 0,
       objects: extents?.objects() ?? 0,
@@ -176,7 +177,10 @@ export class Partition implements PartitionApi {
 
   async #startOf(from: RecordsOptions["from"]): Promise<Offset> {
     if (from === "earliest") return (await this.watermarks()).start;
-    if (from === "latest") return (await this.watermarks()).uploaded;
+    if (from === "latest") {
+      const { uploaded, durable } = await this.watermarks();
+      return this.#visible === "journaled" ? durable : uploaded;
+    }
     checkOffset(from);
     return from as Offset;
   }

@@ -32,7 +32,7 @@ export class Topic implements TopicApi {
     return partition;
   }
 
-  async append(records: readonly LogRecord[], options: AppendOptions = {}): Promise<readonly AppendReceipt[]> {
+  async append(records: readonly LogRecord[], options?: AppendOptions): Promise<readonly AppendReceipt[]> {
     // Before any group is sent: a bad record in one must not leave the others stored.
     checkRecords(records, this.#context.batchBytesMax);
     const groups = new Map<number, LogRecord[]>();

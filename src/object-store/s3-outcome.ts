@@ -345,6 +345,11 @@ const PROXY_LOGIN: Verdict = {
   advice: "the proxy wants other credentials: they belong into its address in HTTPS_PROXY or HTTP_PROXY",
 };
 
+const PROXY_CERTIFICATE: Verdict = {
+  ...REFUSED,
+  advice: "the certificate of the proxy is not one to trust: name the file of its authority in NODE_EXTRA_CA_CERTS",
+};
+
 /** By the status with which a proxy refused a tunnel: nothing was sent. */
 function tunnelVerdict(status: number): Verdict {
   if (status === 407) return PROXY_LOGIN;
@@ -359,7 +364,8 @@ function networkVerdict(thrown: unknown, { network }: S3Answer): Verdict {
     return { ...REFUSED, advice: "no credentials were found: set them in the config or the environment" };
   }
   const tls = BY_TLS_CODE[network];
-  if (tls !== undefined) return tls;
+  // A handshake with the store comes after connecting; one with a proxy is a part of that.
+  if (tls !== undefined) return neverConnected(thrown) ? PROXY_CERTIFICATE : tls;
   const proxy = /^PROXY_HTTP_(\d+)$/.exec(network);
   if (proxy !== null) return tunnelVerdict(Number(proxy[1]));
   const handshake = handshakeVerdict(network, thrown);

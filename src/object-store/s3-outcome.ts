@@ -189,7 +189,7 @@ export function makesObject(operation: S3Operation): boolean {
 /** The verdict on one key of a multi-delete, which is answered inside a 200. */
 export function deleteError(request: S3Request, code: string, failedKeys: number): ObjectStoreError {
   const status = /Internal|Unavailable|Timeout|Busy/.test(code) ? 503 : code === "AccessDenied" ? 403 : 400;
-  const answer = { code, region: undefined, aboutChecksum: false };
+  const answer = { code, region: undefined, aboutChecksum: false, wantsChecksum: false };
   const verdict = BY_CODE[code] ?? statusVerdict(status, request, answer);
   const others = failedKeys > 1 ? ` and ${failedKeys - 1} more keys` : "";
   return new ObjectStoreError(`delete ${request.key}${others}: ${code}: ${verdict.advice}`, {
@@ -206,8 +206,14 @@ function isConditional({ operation, condition }: S3Request): boolean {
 function statusVerdict(
   status: number,
   request: S3Request,
-  { code, region, aboutChecksum }: Pick<S3Answer, "code" | "region" | "aboutChecksum">,
+  { code, region, aboutChecksum, wantsChecksum }: Pick<S3Answer, "code" | "region" | "aboutChecksum" | "wantsChecksum">,
 ): Verdict {
+  if (status === 400 && wantsChecksum && (request.operation === "put" || request.operation === "uploadPart")) {
+    return {
+      ...REFUSED,
+      advice: `this bucket wants a checksum with every object, as Object Lock with a default retention does: set ${SETTING}.payload_signing to "unsigned"`,
+    };
+  }
   if ((status === 400 || status === 501) && aboutChecksum && request.operation !== "delete") {
     return { ...REFUSED, advice: `this store takes no checksum headers: set ${SETTING}.payload_signing to "signed"` };
   }

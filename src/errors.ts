@@ -350,6 +350,63 @@ export class MissingObjectError extends TierlogError {
   }
 }
 
+/** The disk under the journal has no room. Reads go on, and so do appends as soon as there is room again. */
+export class DiskFullError extends TierlogError {
+  readonly kind = "unavailable";
+  readonly code = "TIERLOG_DISK_FULL";
+  readonly path: string;
+
+  constructor(path: string, problem: string, options?: Options) {
+    super(`${path}: ${problem}; free space on its disk`, options);
+    this.path = path;
+  }
+
+  override data(): Record<string, unknown> {
+    return { path: this.path };
+  }
+}
+
+/** The local disk failed. What it failed on is never written again, and nothing was acknowledged from it. */
+export class StorageIoError extends TierlogError {
+  readonly kind = "unavailable";
+  readonly code = "TIERLOG_STORAGE_IO";
+  readonly operation: string;
+  readonly path: string;
+
+  constructor(operation: string, path: string, options?: Options) {
+    const reason = options?.cause instanceof Error ? `: ${options.cause.message}` : "";
+    super(`${operation} of ${path} failed${reason}`, options);
+    this.operation = operation;
+    this.path = path;
+  }
+
+  override data(): Record<string, unknown> {
+    return { operation: this.operation, path: this.path };
+  }
+}
+
+/** Another process uses this directory. */
+export class LockHeldError extends TierlogError {
+  readonly kind = "unavailable";
+  readonly code = "TIERLOG_LOCK_HELD";
+  readonly path: string;
+  /** As its holder wrote them; undefined where that could not be read. */
+  readonly holder: { readonly pid: number; readonly host: string } | undefined;
+
+  constructor(path: string, holder: { readonly pid: number; readonly host: string } | undefined) {
+    const who = holder === undefined ? "another process" : `process ${holder.pid} on ${holder.host}`;
+    super(
+      `${path} is used by ${who}: one process at a time may write there; stop it, or choose another system.journal.path`,
+    );
+    this.path = path;
+    this.holder = holder;
+  }
+
+  override data(): Record<string, unknown> {
+    return { path: this.path, holder: this.holder };
+  }
+}
+
 /** The handle is closed. */
 export class ClosedError extends TierlogError {
   readonly kind = "closed";

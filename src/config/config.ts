@@ -10,11 +10,16 @@ export interface Config {
   readonly path: string;
   /** `system.shards`: shards over which partitions of new topics are spread, 1 … 10,000. */
   readonly shards: number;
+  /** `system.shutdown_timeout`: how long `close()` may go on sending what is pending. */
+  readonly shutdownTimeoutMs: number;
   readonly storage: StorageConfig;
   readonly flush: FlushConfig;
   readonly batch: { readonly maxBytes: number };
   /** `system.index.checkpoint_every`: links of a shard's index chain between two checkpoints, 16 … 65,536. */
   readonly index: { readonly checkpointEvery: number };
+  readonly journal: JournalConfig;
+  /** `system.fence.lease`: journaled acks end when nothing has shown for so long that the epoch is still ours; 0: off. */
+  readonly fence: { readonly leaseMs: number };
   readonly cache: { readonly tailSizeBytes: number; readonly sizeBytes: number };
 }
 
@@ -95,4 +100,22 @@ export interface FlushConfig {
   readonly maxPendingBytes: number;
   /** How long an append may wait for room below `maxPendingBytes`. */
   readonly maxWaitMs: number;
+}
+
+/** The local journal of shards, used where `ackAfterUpload` is false. */
+export interface JournalConfig {
+  /** Absolute. */
+  readonly path: string;
+  /** When bytes are brought to the disk: before the ack, at most an interval after it, or whenever the system likes. */
+  readonly fsync: "always" | "interval" | "never";
+  readonly fsyncIntervalMs: number;
+  /** Of each recycled file. */
+  readonly fileSizeBytes: number;
+  /** Of all files of one shard. */
+  readonly maxSizeBytes: number;
+  /** How long journaled records gather before they are uploaded. */
+  readonly uploadIntervalMs: number;
+  /** Bytes per second at which a backlog is uploaded, per shard. */
+  readonly catchUpRateBytes: number;
+  readonly oDirect: boolean;
 }

@@ -44,6 +44,19 @@ export function duration(bounds: Bounds): KeyType {
   return quantity(`a time like "250ms"`, "a whole number of milliseconds", parseDuration, formatDuration, bounds);
 }
 
+/** `"off"`, which is 0 in `Config`, or what `type` takes. */
+export function offOr(type: KeyType): KeyType {
+  const off = (value: unknown): boolean => value === "off";
+  return {
+    ...type,
+    expects: `"off" or ${type.expects}`,
+    parse: (raw) => (off(raw) ? { ok: true, value: 0 } : type.parse(raw)),
+    parseText: (value) => (off(value) ? { ok: true, value: 0 } : type.parseText(value)),
+    check: (value) => (value === 0 ? undefined : type.check(value)),
+    show: (value) => (value === 0 ? "off" : type.show(value)),
+  };
+}
+
 export function integer(bounds: Bounds): KeyType {
   const expects = `a whole number, ${bounds.min} … ${bounds.max}`;
   const accept = (value: unknown): Parsed<ConfigValue> =>

@@ -56,6 +56,15 @@ export function relationIssues(values: ReadonlyMap<string, ConfigValue>, broken:
   atLeast(`${object}.deadline`, `${object}.request_timeout`, formatDuration, "a deadline covers at least one request");
   atLeast("system.flush.max_bytes", "system.batch.max_bytes", formatSize, "a flush holds at least one batch");
   atLeast("system.flush.max_pending", "system.flush.max_bytes", formatSize, "a full flush waits there");
+  atLeast("system.journal.file_size", "system.batch.max_bytes", formatSize, "a batch lies in one file");
+  const fileSize = values.get("system.journal.file_size");
+  const maxSize = values.get("system.journal.max_size");
+  if (typeof fileSize === "number" && typeof maxSize === "number" && maxSize < 2 * fileSize) {
+    issues.push({
+      path: "system.journal.max_size",
+      problem: `${formatSize(maxSize)} is below two of system.journal.file_size, ${formatSize(fileSize)} (one file is written while the other is uploaded)`,
+    });
+  }
 
   const batch = values.get("system.batch.max_bytes");
   const part = values.get(`${object}.multipart_part_size`);

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 
 import { ConfigError, type ConfigIssue } from "../errors.ts";
 import { applyPreset } from "./apply-preset.ts";
-import type { Config, CredentialsConfig, EncryptionConfig } from "./config.ts";
+import type { Config, CredentialsConfig, EncryptionConfig, JournalConfig } from "./config.ts";
 import type { ConfigValue, KeyType } from "./key-type.ts";
 import { CONFIG_KEYS, keyAt } from "./keys.ts";
 import { overrideSettings, type ConfigOverrides } from "./override-settings.ts";
@@ -140,6 +140,7 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
   return deepFreeze<Config>({
     path: text("system.path"),
     shards: number("system.shards"),
+    shutdownTimeoutMs: number("system.shutdown_timeout"),
     storage: {
       kind: text("system.storage.kind") as Config["storage"]["kind"],
       object: {
@@ -183,6 +184,17 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
     },
     batch: { maxBytes: number("system.batch.max_bytes") },
     index: { checkpointEvery: number("system.index.checkpoint_every") },
+    journal: {
+      path: (values.get("system.journal.path") as string | undefined) ?? resolve(text("system.path"), "journal"),
+      fsync: text("system.journal.fsync") as JournalConfig["fsync"],
+      fsyncIntervalMs: number("system.journal.fsync_interval"),
+      fileSizeBytes: number("system.journal.file_size"),
+      maxSizeBytes: number("system.journal.max_size"),
+      uploadIntervalMs: number("system.journal.upload_interval"),
+      catchUpRateBytes: number("system.journal.catch_up_rate"),
+      oDirect: values.get("system.journal.o_direct") as boolean,
+    },
+    fence: { leaseMs: number("system.fence.lease") },
     cache: { tailSizeBytes: number("system.cache.tail_size"), sizeBytes: number("system.cache.size") },
   });
 }

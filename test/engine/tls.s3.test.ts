@@ -109,7 +109,7 @@ describeCeph("a customer's key over TLS, on a Ceph gateway with a certificate of
     const keys: ObjectKey[] = [];
     for await (const { key } of keyless.list("")) keys.push(key);
     const kinds = new Set(keys.map((key) => key.split("/")[0]));
-    expect([...kinds].sort()).toEqual(["FORMAT", "catalog", "checkpoint", "data", "index", "probe"]);
+    expect(kinds).toEqual(new Set(["FORMAT", "catalog", "checkpoint", "data", "index", "probe"]));
     const keyed = await bare(of, {});
     for (const key of keys) {
       const refused = { code: "TIERLOG_OBJECT_STORE", status: 400, retryable: false };

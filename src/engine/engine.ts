@@ -227,12 +227,14 @@ export class Engine implements EngineApi {
   /** Looks after what is in the journals of all shards that have one. */
   async #resume(options: { readonly upload: boolean }, onProgress?: (progress: RecoveryProgress) => void): Promise<void> {
     const shards = (this.#parts.journals?.shards() ?? []).map((id) => this.#shard(id));
-    const report = (): void => {
-      for (const { id, lag } of shards) {
-        if (lag !== undefined) onProgress?.({ shard: id, recordsLeft: lag.records, bytesLeft: lag.bytes });
-      }
+    const report = (shard: Shard, records: number): void => {
+      const { frames, bytes, records: left } = shard.lag ?? { frames: 0, bytes: 0, records: 0 };
+      onProgress?.({ shard: shard.id, framesLeft: frames, bytesLeft: bytes, recordsUploaded: records - left });
     };
-    const stops = onProgress === undefined ? [] : shards.map((shard) => shard.onCommit(report));
+    const stops = (onProgress === undefined ? [] : shards).map((shard) => {
+      const records = shard.lag?.records ?? 0;
+      return shard.onCommit(() => report(shard, records));
+    });
     try {
       await all(shards.map((shard) => shard.resume(options)));
     } finally {

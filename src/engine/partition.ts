@@ -160,11 +160,12 @@ export class Partition implements PartitionApi {
     this.#context.throwIfClosed();
     const state = await this.#shard.refresh();
     const extents = state.extents(this.#id);
+    const { lag } = this.#shard;
     return {
       partition: this.number,
       shard: this.#shard.id,
       watermarks: this.#shard.watermarks(this.#id),
-      ...(this.#shard.lag === undefined ? {} : { lag: this.#shard.lag }),
+      ...(lag === undefined ? {} : { lag: { records: lag.records, bytes: lag.bytes, ms: lag.ms } }),
       extents: extents?.count ?? 0,
       bytes: extents?.bytes ?? 0,
       objects: extents?.objects() ?? 0,

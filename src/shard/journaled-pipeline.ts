@@ -53,6 +53,7 @@ interface Parts {
 
 /** What a journaled shard has not uploaded yet. */
 export interface UploadLag {
+  readonly frames: number;
   readonly records: number;
   readonly bytes: number;
   /** Age of the oldest of them. */
@@ -104,7 +105,7 @@ export class JournaledPipeline implements Pipeline {
     const { queue } = this.#parts ?? {};
     const oldestMs = queue?.oldestMs;
     const ms = oldestMs === undefined ? 0 : Math.max(0, this.#options.runtime.clock.now() - oldestMs);
-    return { records: queue?.records ?? 0, bytes: queue?.bytes ?? 0, ms };
+    return { frames: queue?.count ?? 0, records: queue?.records ?? 0, bytes: queue?.bytes ?? 0, ms };
   }
 
   /** Is what `durableEnd` says all there is to read here? No other writer is known to have come. */

@@ -155,7 +155,8 @@ async function syncLiveFiles({ fileSystem, directory }: JournalOptions, scan: Sc
   await fileSystem.syncDirectory(directory);
 }
 
-async function describeTorn(fileSystem: FileSystem, torn: Torn): Promise<TornTail> {
+/** A torn tail with what its frames held, as far as their directories can be read. */
+export async function describeTorn(fileSystem: FileSystem, torn: Torn): Promise<TornTail> {
   const ranges = new PartitionRanges();
   for (const frame of torn.frames) {
     const { header, file, position } = frame;

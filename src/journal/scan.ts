@@ -94,10 +94,18 @@ async function byFirstFileNumber(fileSystem: FileSystem, slots: readonly SlotFil
   const numbered: { readonly slot: SlotFile; readonly fileNumber: number }[] = [];
   for (const slot of slots) {
     const { bytes } = await fileSystem.read(slot.path, () => ({ start: 0, end: SECTOR_BYTES }));
-    const header = bytes.length < SECTOR_BYTES ? undefined : decodeHeader(Buffer.from(bytes), 0);
-    numbered.push({ slot, fileNumber: header?.fileNumber ?? 0 });
+    numbered.push({ slot, fileNumber: bytes.length < SECTOR_BYTES ? 0 : firstFileNumber(Buffer.from(bytes)) });
   }
   return numbered.sort((a, b) => b.fileNumber - a.fileNumber).map(({ slot }) => slot);
+}
+
+/** For the order only: a header of another version is met again, and told, when the file is read. */
+function firstFileNumber(sector: Buffer): number {
+  try {
+    return decodeHeader(sector, 0)?.fileNumber ?? 0;
+  } catch {
+    return 0;
+  }
 }
 
 function conclude(directory: string, files: readonly ScannedFile[], freed: number, cuts: Manifest["cuts"]): Scan {

@@ -38,6 +38,9 @@ const TURN_BYTES = 192 * 1024;
 export class JournalStage {
   readonly #options: JournalStageOptions;
   readonly #waiting: GatheringList;
+  /** A frame is being made; nothing else is until its appends are told. */
+  #busy = false;
+  /** Of the frame being made, until it is in the journal. */
   #writing: Gathering | undefined;
   /** The same, once its offsets are given. */
   #placing: Gathering | undefined;
@@ -142,7 +145,7 @@ export class JournalStage {
 
   /** Makes a frame of what has gathered as soon as this turn of the event loop is done and nothing else is written. */
   wake(): void {
-    if (this.#scheduled || this.#writing !== undefined) return;
+    if (this.#scheduled || this.#busy) return;
     if (this.#stopped || this.#waiting.isEmpty) {
       for (const resolve of this.#idle.splice(0)) resolve();
       return;
@@ -164,7 +167,7 @@ export class JournalStage {
 
   #writeNext(): void {
     const { journal } = this.#options;
-    if (this.#writing !== undefined || this.#stopped || this.#waiting.isEmpty) {
+    if (this.#busy || this.#stopped || this.#waiting.isEmpty) {
       this.wake();
       return;
     }
@@ -177,14 +180,16 @@ export class JournalStage {
     this.#full?.cancel();
     this.#full = undefined;
     const gathering = this.#waiting.shift();
+    this.#busy = true;
     this.#writing = gathering;
     this.#frames++;
     this.#write(gathering).then(
       () => {
-        this.#writing = undefined;
+        this.#busy = false;
         this.wake();
       },
       (error: unknown) => {
+        this.#busy = false;
         this.#writing = undefined;
         this.#giveUp(gathering, asTierlogError(error));
       },
@@ -241,11 +246,12 @@ export class JournalStage {
         if (end === undefined) this.#ends.delete(key);
         else this.#ends.set(key, end);
       }
-      throw error;
-    } finally {
       this.#placing = undefined;
+      throw error;
     }
     const late = await prove();
+    this.#placing = undefined;
+    this.#writing = undefined;
     leave(gathering.bytes);
     if (late === undefined) {
       gathering.reached("journaled", epoch);

@@ -1,8 +1,8 @@
 import type { Config } from "../config/config.ts";
 import type { ShardId, TopicId } from "../domain.ts";
 import { InvalidArgumentError } from "../errors.ts";
-import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import type { JournalDirectory } from "../journal/journal-directory.ts";
+import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
@@ -71,7 +71,8 @@ export class Engine implements EngineApi {
       const { storeId } = await openStoreFormat(store, runtime, readOnly);
       const catalog = new Catalog({ store, runtime, writerId });
       await catalog.refresh();
-      const journals = readOnly ? undefined : await openJournals(config, runtime, storeId);
+      const outlives = config.storage.kind !== "memory" || options.objectStore !== undefined;
+      const journals = readOnly ? undefined : await openJournals(config, runtime, { storeId, outlives });
       const engine = new Engine({ ...connection, config, runtime, readOnly, storeId, catalog, journals });
       try {
         await engine.#resume({ upload: false });
@@ -225,7 +226,10 @@ export class Engine implements EngineApi {
   }
 
   /** Looks after what is in the journals of all shards that have one. */
-  async #resume(options: { readonly upload: boolean }, onProgress?: (progress: RecoveryProgress) => void): Promise<void> {
+  async #resume(
+    options: { readonly upload: boolean },
+    onProgress?: (progress: RecoveryProgress) => void,
+  ): Promise<void> {
     const shards = (this.#parts.journals?.shards() ?? []).map((id) => this.#shard(id));
     const report = (shard: Shard, records: number): void => {
       const { frames, bytes, records: left } = shard.lag ?? { frames: 0, bytes: 0, records: 0 };

@@ -24,14 +24,18 @@ const REPORTS_MAX = 1000;
 export async function openJournals(
   config: Config,
   runtime: Runtime,
-  storeId: string,
+  {
+    storeId,
+    outlives,
+  }: { readonly storeId: string; /** The store is there when this process is gone. */ readonly outlives: boolean },
 ): Promise<JournalDirectory | undefined> {
   const create = !config.storage.object.ackAfterUpload;
-  if (create && config.storage.kind === "memory") {
+  if (create && !outlives) {
     throw new ConfigError([
       {
         path: "system.storage.object.ack_after_upload",
-        problem: 'false makes no sense with storage.kind = "memory": what the journal keeps would have no store to go to',
+        problem:
+          'false makes no sense with storage.kind = "memory": what the journal keeps would have no store to go to',
       },
     ]);
   }

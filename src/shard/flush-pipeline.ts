@@ -146,9 +146,9 @@ export class FlushPipeline implements Pipeline {
     await Promise.all(pending);
   }
 
-  async end(error: TierlogError): Promise<void> {
-    this.#giveUp(0, this.#flights.length, error.withEffect("unknown"));
-    await Promise.allSettled([this.#acquiring]);
+  async end(reason: TierlogError): Promise<void> {
+    this.#giveUp(0, this.#flights.length, reason.withEffect("unknown"));
+    await this.#acquiring?.catch(() => undefined);
     await this.#objects.cleared();
     this.#linger?.cancel();
   }

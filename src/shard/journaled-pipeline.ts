@@ -330,15 +330,15 @@ export class JournaledPipeline implements Pipeline {
   }
 
   /**
-   * Ends the pipeline: what is not in the journal fails with `error`, what waits for its upload is told so, what is in the journal
+   * Ends the pipeline: what is not in the journal fails with `reason`, what waits for its upload is told so, what is in the journal
    * stays there for the next owner.
    */
-  async end(error: TierlogError): Promise<void> {
-    this.#ended ??= error;
-    this.#failEarly(error.withEffect("none"));
-    this.#parts?.stage.stop(error.withEffect("none"));
+  async end(reason: TierlogError): Promise<void> {
+    this.#ended ??= reason;
+    this.#failEarly(reason.withEffect("none"));
+    this.#parts?.stage.stop(reason.withEffect("none"));
     await this.#parts?.stage.settled();
-    this.#parts?.uploader.stop(error.withEffect("unknown"));
+    this.#parts?.uploader.stop(reason.withEffect("unknown"));
     await Promise.allSettled([this.#ending, this.#acquiring, this.#proving]);
     await this.#objects.cleared();
     await this.#journal?.close();
@@ -353,21 +353,21 @@ export class JournaledPipeline implements Pipeline {
   }
 
   /** Final: nothing of this journal may follow the other writer's fence. What it held is set aside, and said. */
-  #fencedOut(error: FencedError): void {
+  #fencedOut(reason: FencedError): void {
     if (this.#ended !== undefined) return;
-    this.#ended = error;
+    this.#ended = reason;
     const { shard, runtime, onDurable } = this.#options;
     const journal = this.#journal;
     const parts = this.#parts;
-    this.#failEarly(error);
-    parts?.stage.stop(error);
+    this.#failEarly(reason);
+    parts?.stage.stop(reason);
     const ending = async (): Promise<void> => {
       // The frame that is being written goes aside with the others.
       await parts?.stage.settled();
       await parts?.uploader.halt();
       // What landed before the other's fence is uploaded, whatever its answer was.
       parts?.uploader.reconcile();
-      parts?.uploader.stop(error);
+      parts?.uploader.stop(reason);
       parts?.queue.clear();
       if (journal === undefined) return;
       const { liveFrames } = journal.metrics();
@@ -375,10 +375,10 @@ export class JournaledPipeline implements Pipeline {
       const setAside = await journal.setAside(Number.MAX_SAFE_INTEGER);
       this.#reportAside(setAside, undefined);
     };
-    this.#ending = ending().catch((reason: unknown) => {
+    this.#ending = ending().catch((problem: unknown) => {
       runtime.logger.warn("the frames of a lost shard could not be set aside: the next start does it", {
         shard,
-        error: String(reason),
+        error: String(problem),
       });
     });
     void this.#ending.then(onDurable);

@@ -4,8 +4,21 @@ import type { Extent, ExtentList } from "../index-chain/extent-list.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import { readBatchHeader, walkExtent, type ExpectedExtent } from "../record/batch.ts";
 import type { ObjectCache } from "./object-cache.ts";
-import type { Shard } from "./shard.ts";
+import type { PlacedBatch } from "./prepare.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
+
+/** What a reader looks at: a `Shard`. */
+export interface ReadView {
+  /** Without asking the store; undefined where nothing was ever folded. */
+  readonly knownState: ShardState | undefined;
+  /** As far as the chain was folded, maybe empty. */
+  readonly chainState: ShardState;
+  refresh(): Promise<ShardState>;
+  /** Where a partition ends in chain and journal; undefined where only the chain tells. */
+  durableEnd(id: PartitionId): Offset | undefined;
+  /** Batches that are in the journal and not in the chain, from the one that holds `from` on; undefined: none is. */
+  readJournaled(id: PartitionId, from: number, maxBytes: number): Promise<readonly PlacedBatch[] | undefined>;
+}
 
 export interface BatchesRead {
   readonly batches: readonly Uint8Array[];
@@ -38,7 +51,7 @@ interface Run {
  * says which records count: those in the chain, or also those that are only in the journal of this process.
  */
 export async function readBatches(
-  shard: Shard,
+  shard: ReadView,
   cache: ObjectCache,
   sparseIndexes: SparseIndexes,
   id: PartitionId,
@@ -63,14 +76,16 @@ export async function readBatches(
     }
     // It went into the chain while we looked, or the shard was lost: either shows in the next look.
     if (shard.durableEnd(id) === durable && (shard.chainState.extents(id)?.nextOffset ?? 0) === known) {
-      throw new InvariantError(`offset ${from} is neither in the chain, up to ${known}, nor in the journal, up to ${durable}`);
+      throw new InvariantError(
+        `offset ${from} is neither in the chain, up to ${known}, nor in the journal, up to ${durable}`,
+      );
     }
   }
 }
 
 /** All bytes of a partition from offset `from`, where a batch begins, to `end`, where one ends, as the chain has them. */
 export async function readCommitted(
-  shard: Shard,
+  shard: ReadView,
   cache: ObjectCache,
   sparseIndexes: SparseIndexes,
   id: PartitionId,
@@ -90,7 +105,7 @@ export async function readCommitted(
 }
 
 async function readUploaded(
-  shard: Shard,
+  shard: ReadView,
   cache: ObjectCache,
   sparseIndexes: SparseIndexes,
   id: PartitionId,
@@ -141,7 +156,7 @@ async function batchesOf(
 }
 
 /** The extents of a partition in a view that reaches past `from`, or as far as the chain goes. */
-async function viewBehind(shard: Shard, id: PartitionId, from: number): Promise<ExtentList | undefined> {
+async function viewBehind(shard: ReadView, id: PartitionId, from: number): Promise<ExtentList | undefined> {
   const known = shard.knownState?.extents(id);
   if (known !== undefined && from < known.nextOffset) return known;
   try {

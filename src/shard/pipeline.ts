@@ -44,10 +44,10 @@ export interface Pipeline {
   /** Sends everything pending to the store now and waits until it is there; rejects with the error that its appends got. */
   flush(): Promise<void>;
   /**
-   * REQUIRES: nothing is added any more. Gives up what is still pending: it fails with `error`, of effect "unknown" where it may be
+   * REQUIRES: nothing is added any more. Gives up what is still pending: it fails with `reason`, of effect "unknown" where it may be
    * stored all the same. Resolves when nothing is on its way.
    */
-  end(error: TierlogError): Promise<void>;
+  end(reason: TierlogError): Promise<void>;
 }
 
 /** How the data objects of one pipeline are opened and cleared away. */

@@ -326,7 +326,10 @@ export class Shard {
       const drained = this.#journaled === undefined || this.#journaled.isDrained;
       if (!timeout.isOver && drained) await timeout.before(this.#release());
       const ending = this.#pipeline.end(error).then(() => this.#chain.close());
-      await timeout.before(ending.catch((reason: unknown) => this.#warn("was not closed in order", reason)), END_MS);
+      await timeout.before(
+        ending.catch((reason: unknown) => this.#warn("was not closed in order", reason)),
+        END_MS,
+      );
       timeout.stop();
       this.#notify();
     }

@@ -1,5 +1,5 @@
 import { partitionKey } from "../domain.ts";
-import { asTierlogError, FencedError, InvariantError, type TierlogError } from "../errors.ts";
+import { asTierlogError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
 import { CommitQueue } from "./commit-queue.ts";

@@ -135,6 +135,13 @@ export class JournalWriter {
       }
       await this.files.retire(file);
     }
+    if (this.#options.settings.fsync === "never" && this.framesWritten > 0) {
+      // Nor were the names of the files brought to the disk before.
+      const { fileSystem, directory } = this.#options;
+      await fileSystem.syncDirectory(directory).catch((error: unknown) => {
+        failure ??= diskError("fsync", directory, error);
+      });
+    }
     return failure;
   }
 

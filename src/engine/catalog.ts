@@ -12,6 +12,8 @@ import { decodeCatalog, encodeCatalog } from "./catalog-file.ts";
 const PARTITIONS_MAX = 100_000;
 /** How old the known catalog may be before a use asks for a newer one. */
 const FRESH_MS = 5000;
+/** Between two looks in the background that fail. */
+const RETRY_MS = 1000;
 /** After so many lost races something else is wrong. */
 const ATTEMPTS_MAX = 50;
 
@@ -34,6 +36,8 @@ export class Catalog {
   #nextLook: Promise<void> | undefined;
   /** A look for checks, begun or not. */
   #checking: Promise<void> | undefined;
+  /** When the last one was begun. */
+  #triedAtMs = Number.NEGATIVE_INFINITY;
   /** Checks that wait, and the last of them. */
   #waiting = 0;
   #lastCheck: Promise<void> = Promise.resolve();
@@ -63,12 +67,14 @@ export class Catalog {
   /**
    * May this topic be appended to? Answers from what is known while that is fresh, asks in the background when it grows old, and
    * makes the caller wait only when nobody has asked for long: `NotFoundError` once it is gone. Whoever asks while others wait
-   * waits behind them: the answers come in the order of the calls.
+   * waits behind them: the answers come in the order of the calls. With `atOnce` nobody waits: what is known counts, however old.
    */
-  check(topic: TopicDescription): Promise<void> | undefined {
+  check(topic: TopicDescription, { atOnce }: { readonly atOnce: boolean }): Promise<void> | undefined {
     const age = this.#ageMs();
-    if (age > 2 * FRESH_MS || this.#waiting > 0) return this.#checkBehindOthers(topic, age);
-    if (age > FRESH_MS && this.#checking === undefined) {
+    if (!atOnce && (age > 2 * FRESH_MS || this.#waiting > 0)) return this.#checkBehindOthers(topic, age);
+    const sinceTryMs = this.#options.runtime.clock.monotonic() - this.#triedAtMs;
+    // One try a second: appends come by the thousand while the store refuses.
+    if (age > FRESH_MS && this.#checking === undefined && sinceTryMs >= RETRY_MS) {
       this.#lookForChecks().catch((error: unknown) => {
         this.#options.runtime.logger.warn("the catalog could not be read", { error: String(error) });
       });
@@ -107,7 +113,9 @@ export class Catalog {
 
   /** A check does with a look that is under way: it need not know what happened in the last moment. */
   #lookForChecks(): Promise<void> {
-    this.#checking ??= this.refresh().finally(() => {
+    if (this.#checking !== undefined) return this.#checking;
+    this.#triedAtMs = this.#options.runtime.clock.monotonic();
+    this.#checking = this.refresh().finally(() => {
       this.#checking = undefined;
     });
     return this.#checking;

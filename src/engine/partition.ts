@@ -62,7 +62,7 @@ export class Partition implements PartitionApi {
   }
 
   append(input: readonly LogRecord[] | EncodedAppend, options: AppendOptions = {}): Promise<AppendReceipt> {
-    const { catalog, readOnly } = this.#context;
+    const { catalog, readOnly, ackAfterUpload } = this.#context;
     try {
       this.#context.throwIfClosed();
       if (readOnly)
@@ -74,7 +74,8 @@ export class Partition implements PartitionApi {
       const body = isEncoded(input) ? input.encodedBatch : input;
       const level = this.#level(options.ack);
       const target = { ...this.#id, compression: this.#description.compression };
-      const checking = catalog.check(this.#description);
+      // The journal acknowledges while the store is away, which then cannot be asked for the catalog either.
+      const checking = catalog.check(this.#description, { atOnce: !ackAfterUpload });
       if (checking === undefined) return this.#shard.append(target, body, level, options.signal);
       const own = body instanceof Uint8Array ? body : copyRecords(body);
       return checking.then(() => this.#shard.append(target, own, level, options.signal));

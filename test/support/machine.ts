@@ -32,6 +32,8 @@ export class Machine {
   readonly logger = new LoggerSpy();
   /** Asked at every request, which waits for the answer. */
   weather: (request: Request) => Weather | Promise<Weather> = () => "fine";
+  /** Asked when a request has taken effect; its answer comes when this resolves. */
+  lateAnswer: (request: Request) => Promise<void> = () => Promise.resolve();
   readonly requests: Request[] = [];
   /** Every write into an open file waits for it, and fails if it does. */
   diskGate: () => Promise<void> = () => Promise.resolve();
@@ -139,6 +141,7 @@ export class Machine {
       const weather = await this.weather(request);
       if (weather === "away" || weather === "forbidden") throw failure(request, weather);
       const answer = await work();
+      await this.lateAnswer(request);
       this.#count();
       if (this.#dead) return never();
       if (weather === "answer-lost") throw failure(request, weather);

@@ -51,6 +51,11 @@ export class VirtualClock implements Clock {
     this.#wallAheadMs += ms;
   }
 
+  /** Time goes on by `ms` while nothing runs: timers that fell due run late, later. */
+  stall(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Time goes on by `ms`: runs the timers that fall due, each with all that follows from it. For work without real I/O. */
   async advance(ms: number): Promise<void> {
     const until = this.#nowMs + ms;

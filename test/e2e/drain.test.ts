@@ -1,0 +1,137 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { FaultScript } from "../../src/testing/fault-script.ts";
+import { startEndpoint } from "../support/endpoint.ts";
+import { jsonLines, Workplace, type Finished } from "./tierlog.ts";
+
+let place: Workplace;
+let faults: FaultScript;
+let endpoint: Awaited<ReturnType<typeof startEndpoint>>;
+let env: Record<string, string>;
+
+const LINE_BYTES = 16 * 1024;
+const LINES = 2048;
+
+beforeEach(async () => {
+  place = await Workplace.make();
+  faults = new FaultScript();
+  endpoint = await startEndpoint({ faults });
+  const { settings } = endpoint;
+  await writeFile(
+    join(place.path, "config.toml"),
+    `
+[system]
+shutdown_timeout = "2s"
+[system.storage]
+kind = "object"
+[system.storage.object]
+endpoint = "${settings.endpoint ?? ""}"
+bucket = "${settings.bucket}"
+region = "${settings.region}"
+prefix = "drain"
+multipart_part_size = "5 MiB"
+deadline = "4s"
+request_timeout = "2s"
+ack_after_upload = false
+[system.flush]
+max_bytes = "8 MiB"
+linger = "50ms"
+[system.journal]
+path = "${join(place.path, "journal")}"
+upload_interval = "1s"
+`,
+  );
+  env = {
+    AWS_ACCESS_KEY_ID: settings.credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: settings.credentials.secretAccessKey,
+  };
+  const made = await run("topics", "create", "t", "--partitions", "2");
+  expect([made.exitCode, made.stderr]).toEqual([0, ""]);
+});
+
+afterEach(async () => {
+  faults.clear();
+  await endpoint.server.close();
+  await place.remove();
+});
+
+const CONFIG = ["--config", "config.toml"];
+
+function run(...argv: string[]): Promise<Finished> {
+  return place.run([...argv, ...CONFIG], "", env);
+}
+
+const line = (i: number): string => `${String(i).padStart(6, "0")} ${"x".repeat(LINE_BYTES - 8)}\n`;
+
+/** The numbers of the lines in a partition, in the order of the log. */
+async function numbers(partition: number): Promise<number[]> {
+  const { exitCode, stdout, stderr } = await run("consume", "t", "--partition", String(partition));
+  expect([exitCode, stderr]).toEqual([0, ""]);
+  return stdout
+    .toString()
+    .split("\n")
+    .filter((text) => text !== "")
+    .map((text) => Number(text.slice(0, 6)));
+}
+
+describe("F50 sigterm-drain: tens of MiB on their way, and a store that hardly takes any", () => {
+  test.each([
+    ["journaled", { kind: "silence" }],
+    ["journaled", { kind: "delay", delayMs: 1500 }],
+    ["uploaded", { kind: "silence" }],
+  ] as const)(
+    "%s, %j: ends in time, says what stays, and the next start has all that was acked",
+    async (ack, fault) => {
+      const producer = place.start(
+        ["produce", "t", ...CONFIG, "--json", "--print-acks", "--batch-lines", "16", "--ack", ack],
+        env,
+      );
+      producer.child.stdin?.write(line(0));
+      // One way or another the shard is ours by then.
+      await producer.until((stdout) => stdout.includes("\n"));
+      for (const operation of ["PutObject", "UploadPart", "CompleteMultipartUpload"] as const) {
+        faults.add({ fault, match: { operation, key: /\/(?:index|data)\// } });
+      }
+      for (let i = 1; i < LINES; i++) producer.child.stdin?.write(line(i));
+      if (ack === "journaled") await producer.until((stdout) => stdout.split("\n").length > 60);
+      else await new Promise((resolve) => setTimeout(resolve, 1000));
+      producer.child.kill("SIGTERM");
+      const { exitCode, stdout, stderr } = await producer.finished;
+      const acks = jsonLines(stdout);
+      const acked = acks.reduce(
+        (sum, { firstOffset, nextOffset }) => sum + Number(nextOffset) - Number(firstOffset),
+        0,
+      );
+      const told = jsonLines(stderr);
+      const stays = told.reduce((sum, { records }) => sum + Number(records ?? 0), 0);
+      if (ack === "journaled") {
+        expect(exitCode).toBe(143);
+        expect(acked).toBeGreaterThan(900);
+        expect(told).toContainEqual(expect.objectContaining({ shard: 0, records: stays }));
+      } else {
+        // Those that waited for the store are told that it is away; they may be stored all the same.
+        expect([75, 143]).toContain(exitCode);
+        expect(acked).toBe(1);
+        if (exitCode === 75) expect(told.at(-1)).toMatchObject({ error: { kind: "unavailable", effect: "unknown" } });
+      }
+      faults.clear();
+      const recovered = await run("recover", "--json");
+      expect(recovered.exitCode).toBe(0);
+      const { shards } = JSON.parse(recovered.stdout.toString()) as { shards: { outcome: string }[] };
+      expect(shards.map(({ outcome }) => outcome)).toEqual(stays > 0 || ack === "uploaded" ? ["replayed"] : []);
+      const logs = [await numbers(0), await numbers(1)];
+      for (const { partition, firstOffset, nextOffset } of acks) {
+        expect(logs[Number(partition)]?.length).toBeGreaterThanOrEqual(Number(nextOffset));
+        expect(Number(firstOffset)).toBeLessThan(Number(nextOffset));
+      }
+      const all = logs.flat();
+      expect(new Set(all).size).toBe(all.length);
+      expect(all.length).toBeGreaterThanOrEqual(acked);
+      // In the order in which they were sent.
+      for (const log of logs) expect(log).toEqual([...log].sort((a, b) => a - b));
+    },
+  );
+});

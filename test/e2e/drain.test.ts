@@ -48,7 +48,7 @@ upload_interval = "1s"
     AWS_ACCESS_KEY_ID: settings.credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: settings.credentials.secretAccessKey,
   };
-  const made = await run("topics", "create", "t", "--partitions", "2");
+  const made = await run("topics", "create", "t", "--partitions", "1");
   expect([made.exitCode, made.stderr]).toEqual([0, ""]);
 });
 
@@ -66,9 +66,9 @@ function run(...argv: string[]): Promise<Finished> {
 
 const line = (i: number): string => `${String(i).padStart(6, "0")} ${"x".repeat(LINE_BYTES - 8)}\n`;
 
-/** The numbers of the lines in a partition, in the order of the log. */
-async function numbers(partition: number): Promise<number[]> {
-  const { exitCode, stdout, stderr } = await run("consume", "t", "--partition", String(partition));
+/** The numbers of the lines in the order of the log. */
+async function numbers(): Promise<number[]> {
+  const { exitCode, stdout, stderr } = await run("consume", "t");
   expect([exitCode, stderr]).toEqual([0, ""]);
   return stdout
     .toString()
@@ -122,16 +122,12 @@ describe("F50 sigterm-drain: tens of MiB on their way, and a store that hardly t
       expect(recovered.exitCode).toBe(0);
       const { shards } = JSON.parse(recovered.stdout.toString()) as { shards: { outcome: string }[] };
       expect(shards.map(({ outcome }) => outcome)).toEqual(stays > 0 || ack === "uploaded" ? ["replayed"] : []);
-      const logs = [await numbers(0), await numbers(1)];
-      for (const { partition, firstOffset, nextOffset } of acks) {
-        expect(logs[Number(partition)]?.length).toBeGreaterThanOrEqual(Number(nextOffset));
-        expect(Number(firstOffset)).toBeLessThan(Number(nextOffset));
-      }
-      const all = logs.flat();
-      expect(new Set(all).size).toBe(all.length);
-      expect(all.length).toBeGreaterThanOrEqual(acked);
-      // In the order in which they were sent.
-      for (const log of logs) expect(log).toEqual([...log].sort((a, b) => a - b));
+      const log = await numbers();
+      for (const { nextOffset } of acks) expect(log.length).toBeGreaterThanOrEqual(Number(nextOffset));
+      expect(log.length).toBeGreaterThanOrEqual(acked);
+      // Once each, in the order in which they were sent.
+      expect(log).toEqual(log.map((_, i) => i));
     },
+    60_000,
   );
 });

@@ -1,4 +1,5 @@
 import type { JournalInspection, SlotInspection } from "../../journal/inspect.ts";
+import type { FrameDamage } from "../../journal/reports.ts";
 import { formatBytes, formatCount } from "../numbers.ts";
 import { formatRanges, formatTornTail } from "../partition-ranges.ts";
 import { formatFields, formatTable } from "../table.ts";
@@ -6,7 +7,8 @@ import type { FoundJournal } from "./read-journals.ts";
 
 /** One journal for a person. */
 export function formatInspection({ shard, inspection }: FoundJournal): string {
-  const { directory, manifest, live, slots, tornTail, problems, damage, aside } = inspection;
+  const { directory, manifest, live, slots, tornTail, problems, aside } = inspection;
+  const damage = beforeTornTail(inspection);
   const sections = [
     formatFields([
       ["shard", String(shard)],
@@ -15,8 +17,8 @@ export function formatInspection({ shard, inspection }: FoundJournal): string {
       ["state", problems.length === 0 ? "can be opened" : problems.join("; ")],
       ["not uploaded", notUploaded(live)],
       ["torn tail", tornTail === undefined ? "no" : "yes"],
-      ["damaged", damage.length === 0 ? "nothing" : `${formatCount(damage.length)} frames`],
-      ["set aside", aside.length === 0 ? "nothing" : `${formatCount(aside.length)} files`],
+      ["damaged", damage.length === 0 ? "nothing" : `frames: ${formatCount(damage.length)}`],
+      ["set aside", aside.length === 0 ? "nothing" : `files: ${formatCount(aside.length)}`],
     ]),
   ];
   if (slots.length > 0) {
@@ -38,7 +40,8 @@ export function formatInspection({ shard, inspection }: FoundJournal): string {
       const frame = sequence === undefined ? "" : `frame ${sequence}: `;
       return `  ${file}, byte ${position}: ${frame}${problem}`;
     });
-    sections.push(`damaged\n${lines.join("\n")}`);
+    const head = problems.length > 0 ? "damaged" : "damaged, and not needed: uploaded, or cut off";
+    sections.push(`${head}\n${lines.join("\n")}`);
   }
   if (problems.length > 0) sections.push("tierlog journal salvage shows what can be saved");
   for (const { file, frames, records, partitions, problem } of aside) {
@@ -49,6 +52,13 @@ export function formatInspection({ shard, inspection }: FoundJournal): string {
   return sections.join("\n\n");
 }
 
+/** A frame that the torn tail tells of already is no damage. */
+function beforeTornTail({ damage, tornTail }: JournalInspection): readonly FrameDamage[] {
+  return damage.filter(
+    ({ file, position }) => tornTail === undefined || file !== tornTail.file || position < tornTail.position,
+  );
+}
+
 function notUploaded(live: JournalInspection["live"]): string {
   if (live === undefined) return "unknown";
   if (live.frames === 0) return "nothing";
@@ -57,7 +67,7 @@ function notUploaded(live: JournalInspection["live"]): string {
 
 /** The same for a program. Frames are counted, not listed: a journal may hold a million. */
 export function inspectionJson({ shard, inspection }: FoundJournal): Record<string, unknown> {
-  const { directory, manifest, freedThrough, live, slots, tornTail, problems, damage, aside } = inspection;
+  const { directory, manifest, freedThrough, live, slots, tornTail, problems, aside } = inspection;
   return {
     shard,
     directory,
@@ -66,7 +76,7 @@ export function inspectionJson({ shard, inspection }: FoundJournal): Record<stri
     freedThrough,
     live: live ?? null,
     tornTail: tornTail ?? null,
-    damage,
+    damage: beforeTornTail(inspection),
     slots: slots.map(slotJson),
     aside: aside.map((file) => ({ ...file, problem: file.problem ?? null })),
   };

@@ -5,6 +5,7 @@ import { NotFoundError } from "../../errors.ts";
 import type { AsideInspection } from "../../journal/inspect.ts";
 import type { AsideReport, FrameDamage } from "../../journal/reports.ts";
 import { joinPath } from "../../runtime/file-system.ts";
+import { silentLogger } from "../../runtime/logger.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { appendAside, type AppendedAside } from "./append-aside.ts";
 import { baseName } from "./format-inspection.ts";
@@ -60,7 +61,7 @@ export async function cutJournals(
   const { cutDamage } = await import("../../journal/cut-damage.ts");
   const { JournalDirectory } = await import("../../journal/journal-directory.ts");
   const { path } = config.journal;
-  const { fileSystem, clock, random, logger } = runtime;
+  const { fileSystem, clock, random } = runtime;
   const directory = await JournalDirectory.open({ path, storeId, fileSystem, create: false });
   if (directory === undefined) return [];
   try {
@@ -73,7 +74,8 @@ export async function cutJournals(
         fileSystem,
         clock,
         random,
-        logger,
+        // The caller tells what was done.
+        logger: silentLogger,
         settings: config.journal,
       });
       if (report !== undefined) reports.push({ ...report, shard });

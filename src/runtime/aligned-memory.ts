@@ -11,7 +11,9 @@ const PAGE_BYTES = 64 * 1024;
  */
 export function alignedMemory(bytes: number): Uint8Array {
   const { Memory } = (
-    globalThis as unknown as { readonly WebAssembly: { readonly Memory: new (size: { initial: number }) => PagedMemory } }
+    globalThis as unknown as {
+      readonly WebAssembly: { readonly Memory: new (size: { initial: number }) => PagedMemory };
+    }
   ).WebAssembly;
   return new Uint8Array(new Memory({ initial: Math.ceil(bytes / PAGE_BYTES) }).buffer, 0, bytes);
 }

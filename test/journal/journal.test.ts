@@ -26,12 +26,24 @@ test("what was appended is there again after a re-open, with directories and pay
   await journal.close();
 
   const again = await Journal.open(options, "existing");
-  expect(again?.opened).toMatchObject({ created: false, frames: 33, records: 330, tornTail: undefined, damagedFreed: [] });
+  expect(again?.opened).toMatchObject({
+    created: false,
+    frames: 33,
+    records: 330,
+    tornTail: undefined,
+    damagedFreed: [],
+  });
   expect(again?.journalId).toBe(journal.journalId);
   const sequences = [];
   for await (const frame of again!.frames()) {
     const { extents, epoch, createdAtMs } = frameOf((frame.sequence - 1) * 10, 999 + frame.sequence, 10);
-    expect(frame).toEqual({ sequence: frame.sequence, epoch, createdAtMs, extents, payloadBytes: 999 + frame.sequence });
+    expect(frame).toEqual({
+      sequence: frame.sequence,
+      epoch,
+      createdAtMs,
+      extents,
+      payloadBytes: 999 + frame.sequence,
+    });
     expect(Buffer.from(await again!.readPayload(frame.sequence))).toEqual(
       Buffer.from(payloadOf((frame.sequence - 1) * 10, frame.payloadBytes)),
     );

@@ -17,7 +17,10 @@ export const SETTINGS: JournalSettings = {
   oDirect: false,
 };
 
-export function journalOptions(directory: string, options: Partial<JournalOptions> & { settings?: JournalSettings } = {}): JournalOptions {
+export function journalOptions(
+  directory: string,
+  options: Partial<JournalOptions> & { settings?: JournalSettings } = {},
+): JournalOptions {
   return {
     directory,
     shard: SHARD,

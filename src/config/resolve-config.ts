@@ -109,8 +109,8 @@ function describe(type: KeyType, { raw, form }: Setting): string {
     if (accepted.ok && typeof accepted.value === "number") return type.show(accepted.value);
   }
   if (typeof raw === "string") {
-    // A user name or password in an endpoint is a secret that stands in the wrong place.
-    if (/:\/\/[^/]*@/.test(raw)) return "the value";
+    // A user name or password in an endpoint, and what a signed URL ends with, are secrets that stand in the wrong place.
+    if (/:(\/\/)?[^/]*@|:\/\/.*[?#]/.test(raw)) return "the value";
     return JSON.stringify(raw.length > 100 ? `${raw.slice(0, 100)}…` : raw);
   }
   if (typeof raw === "number" || typeof raw === "boolean" || typeof raw === "bigint") return String(raw);

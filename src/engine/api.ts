@@ -1,4 +1,5 @@
 import type { AckLevel, AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
+import type { JournalMetrics } from "../journal/reports.ts";
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord, StoredRecord } from "../record/record.ts";
@@ -18,7 +19,10 @@ export interface EngineApi {
   deleteTopic(name: string): Promise<void>;
   /** `NotFoundError` if there is no such topic. Takes nothing over and reads no index chain. */
   topic(name: string): Promise<TopicApi>;
-  /** Sends everything appended before this call, also what still waits for room, and waits for its acks. Rejects with the first error. */
+  /**
+   * Sends everything appended before this call to the store, also what still waits for room, and waits until it is there. Rejects with
+   * the first error.
+   */
   flush(): Promise<void>;
   /** Plain numbers since `open`. */
   metrics(): EngineMetrics;
@@ -28,6 +32,8 @@ export interface EngineApi {
    * with.
    */
   recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]>;
+  /** What taking shards over has found in journals since `open`, oldest first; the newest 1,000. */
+  recoveryReports(): readonly RecoveryReport[];
   /**
    * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Resolves to what is
    * journaled and could not be uploaded in time. Rejects with the first shard's error if something pending could not be stored (its
@@ -88,13 +94,13 @@ export interface PartitionApi {
   readonly number: number;
   /**
    * Appends records, or one encoded RecordBatch v2 whose buffer the engine owns until the ack, at consecutive offsets. Resolves
-   * when they are durable at the level of the topic. Stored whole or not at all, however many batches it takes: one link names
-   * them all.
+   * when they have reached the level that was asked for; the receipt names it. Stored whole or not at all, however many batches it
+   * takes: one frame of the journal holds them, one link names them all.
    */
   append(records: readonly LogRecord[] | EncodedAppend, options?: AppendOptions): Promise<AppendReceipt>;
   /**
    * Encoded batches from the one that holds `from` on, up to about `maxBytes` but at least one; empty at the end of the log.
-   * `OffsetOutOfRangeError` outside start … uploaded.
+   * `OffsetOutOfRangeError` outside start … uploaded, or start … durable where the level of the topic is "journaled".
    */
   read(options: ReadOptions): Promise<ReadResult>;
   /** Decoded records from `from` on. Ends at the end of the log as it is found there; with `follow` it waits for more. */
@@ -160,6 +166,10 @@ export interface EngineMetrics {
   /** Bytes of index files and data objects committed. */
   readonly storedBytes: number;
   readonly pendingBytes: number;
+  /** Appends acknowledged as buffered that were given up afterwards. */
+  readonly bufferedLost: number;
+  /** Of the journals of all shards; undefined where `ack_after_upload` is true. */
+  readonly journal: EngineJournalMetrics | undefined;
   /** Checkpoints written and read back whole; attempts that failed (made again as many links later). */
   readonly checkpointsWritten: number;
   readonly checkpointsFailed: number;
@@ -175,4 +185,11 @@ export interface EngineMetrics {
     readonly refetched: number;
     readonly bytes: number;
   };
+}
+
+export interface EngineJournalMetrics extends Omit<JournalMetrics, "oldestLiveCreatedAtMs" | "oDirect"> {
+  /** In the journal and not in the store, and the age of the oldest of it. */
+  readonly lagRecords: number;
+  readonly lagBytes: number;
+  readonly lagMs: number;
 }

@@ -62,12 +62,25 @@ export async function writeAside(
   const report = await copyFrames(fileSystem, readers, temporary, frames);
   await fileSystem.rename(temporary, path);
   await fileSystem.syncDirectory(aside);
-  const older = (await listAside(fileSystem, directory)).filter(
-    (file) => file.path !== path && file.first >= first && file.last <= last,
-  );
-  for (const file of older) await fileSystem.remove(file.path);
-  if (older.length > 0) await fileSystem.syncDirectory(aside);
+  const copied = new Set(frames.map(({ sequence }) => sequence));
+  for (const file of await listAside(fileSystem, directory)) {
+    if (file.path === path || file.first < first || file.last > last) continue;
+    if (!(await holdsOnly(fileSystem, file.path, copied))) continue;
+    await fileSystem.remove(file.path);
+    await fileSystem.syncDirectory(aside);
+  }
   return { ...report, file: path };
+}
+
+/** Are these all frames of the file? One that was lost from the journal since may have its only copy there. */
+async function holdsOnly(fileSystem: FileSystem, path: string, sequences: ReadonlySet<number>): Promise<boolean> {
+  try {
+    for await (const { frame } of readAside(path, fileSystem)) if (!sequences.has(frame.sequence)) return false;
+    return true;
+  } catch (error) {
+    if (error instanceof CorruptionError) return false;
+    throw error;
+  }
 }
 
 async function copyFrames(

@@ -26,8 +26,8 @@ export class FrameReader {
     this.#pathOf = pathOf;
   }
 
-  async *frames(): AsyncGenerator<Frame> {
-    for (let sequence = 0; ;) {
+  async *frames(after: number): AsyncGenerator<Frame> {
+    for (let sequence = after; ;) {
       const row = this.#live.after(sequence);
       if (row === undefined) return;
       ({ sequence } = row);

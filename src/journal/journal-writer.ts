@@ -47,14 +47,14 @@ export class JournalWriter {
 
   constructor(
     options: JournalOptions,
-    { manifest, scan, oDirect }: Recovered,
+    { manifest, scan, oDirect, lastNumber }: Recovered,
     readers: ReadHandles,
     keeper: () => ManifestKeeper,
   ) {
     this.#options = options;
     const direct = oDirect === "on";
     this.#blockBytes = direct ? DIRECT_BLOCK_BYTES : SECTOR_BYTES;
-    this.#nextSequence = scan.maxSequence + 1;
+    this.#nextSequence = lastNumber + 1;
     this.#lastSequence = scan.lastSequence;
     this.#freed = scan.freed;
     // Opening has synced the live frames, and with them what they say; not so where nothing is ever synced.
@@ -134,6 +134,13 @@ export class JournalWriter {
         if (file.failed) failure ??= new StorageIoError("fdatasync", file.path);
       }
       await this.files.retire(file);
+    }
+    if (this.#options.settings.fsync === "never" && this.framesWritten > 0) {
+      // Nor were the names of the files brought to the disk before.
+      const { fileSystem, directory } = this.#options;
+      await fileSystem.syncDirectory(directory).catch((error: unknown) => {
+        failure ??= diskError("fsync", directory, error);
+      });
     }
     return failure;
   }

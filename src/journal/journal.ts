@@ -82,10 +82,10 @@ export class Journal {
     await this.#manifest.renewId();
   }
 
-  /** Live frames, oldest first; directories are read from the disk, payloads are not. Frames freed meanwhile are left out. */
-  frames(): AsyncIterable<Frame> {
+  /** Live frames above `after`, oldest first; directories are read from the disk, payloads are not. Frames freed meanwhile are left out. */
+  frames(after = 0): AsyncIterable<Frame> {
     this.#checkOpen();
-    return this.#reader.frames();
+    return this.#reader.frames(after);
   }
 
   /** What a frame of this size takes on the disk. */

@@ -17,6 +17,8 @@ export interface Recovered {
   readonly scan: Scan;
   readonly report: OpenReport;
   readonly oDirect: "off" | "on" | "refused";
+  /** No frame, wherever it lies, has a higher sequence. */
+  readonly lastNumber: number;
 }
 
 /**
@@ -38,6 +40,8 @@ export async function recoverJournal(options: JournalOptions, create: boolean): 
     }
     const oDirect = await probeDirectory(options);
     const scan = await scanJournal(fileSystem, directory, manifest);
+    // Where the frames themselves were lost, the copies set aside still bear their numbers.
+    const asideLast = (await listAside(fileSystem, directory)).map(({ last }) => last);
     const unsupported = scan.files.find((file) => file.unsupported !== undefined)?.unsupported;
     if (unsupported !== undefined) throw unsupported;
     if (scan.corruption !== undefined) throw scan.corruption.error;
@@ -52,7 +56,7 @@ export async function recoverJournal(options: JournalOptions, create: boolean): 
       tornTail,
       damagedFreed: scan.damagedFreed,
     };
-    return { manifest, scan, report, oDirect };
+    return { manifest, scan, report, oDirect, lastNumber: Math.max(scan.maxSequence, ...asideLast) };
   } catch (error) {
     throw openError("opening", directory, error);
   }

@@ -4,7 +4,7 @@ import { SECTOR_BYTES, decodeHeader } from "./frame-codec.ts";
 import type { Manifest } from "./manifest.ts";
 import type { FrameDamage } from "./reports.ts";
 import { scanFile, type FoundFrame, type ScannedFile, type SlotFile } from "./scan-file.ts";
-import { Window } from "./window.ts";
+import { WINDOW_BYTES, Window } from "./window.ts";
 
 /** All that the files of a journal say, and what follows from it. Rules: docs/journal-format.md, "What a reader concludes". */
 export interface Scan {
@@ -70,7 +70,7 @@ export async function scanJournal(
   manifest: Pick<Manifest, "directoryId" | "shard" | "freedThrough" | "cuts">,
 ): Promise<Scan> {
   const slots = await listSlots(fileSystem, directory);
-  const window = new Window();
+  const window = new Window(Math.min(WINDOW_BYTES, Math.max(0, ...slots.map((slot) => slot.sizeBytes))));
   const newestFirst = await byFirstFileNumber(fileSystem, slots);
   const files: ScannedFile[] = [];
   let freed = manifest.freedThrough;

@@ -1,7 +1,7 @@
 import type { RandomAccessFile } from "../runtime/random-access-file.ts";
 
-/** Of memory, and of one read. A multiple of a block. */
-const WINDOW_BYTES = 1024 * 1024;
+/** Of memory, and of one read: more gains nothing. */
+export const WINDOW_BYTES = 1024 * 1024;
 
 /** Reads a file from front to back in large pieces; used for one file after the other. */
 export class Window {
@@ -10,7 +10,7 @@ export class Window {
   #start = 0;
   #end = 0;
 
-  constructor(sizeBytes = WINDOW_BYTES) {
+  constructor(sizeBytes: number) {
     this.#buffer = Buffer.allocUnsafeSlow(sizeBytes);
   }
 

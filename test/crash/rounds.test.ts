@@ -1,0 +1,39 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { CephGateway } from "../support/ceph-gateway.ts";
+import { describeCeph, freshPrefix } from "../support/s3.ts";
+import { kill, outage, takeOver } from "./rounds/kinds.ts";
+import { runRounds, type RunOptions, type RunReport } from "./rounds/run-rounds.ts";
+
+const ROUNDS = Number(process.env["TIERLOG_TEST_CRASH_ROUNDS"] ?? 50);
+const S3_ROUNDS = Number(process.env["TIERLOG_TEST_CRASH_ROUNDS_S3"] ?? Math.ceil(ROUNDS / 5));
+const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
+
+async function run(name: string, options: Omit<RunOptions, "seed">): Promise<RunReport> {
+  const report = await runRounds({ ...options, seed: SEED });
+  console.log(`${name}, seed ${SEED}: ${[...report.counts].map(([what, n]) => `${n} ${what}`).join(", ")}`);
+  return report;
+}
+
+const UPLOADED_ROUNDS = Math.ceil(ROUNDS / 5);
+
+test(`fs, acks after upload: ${UPLOADED_ROUNDS} rounds of kill -9 and take-over`, async () => {
+  const report = await run("fs, uploaded", { kinds: [kill, takeOver], rounds: UPLOADED_ROUNDS, ackAfterUpload: true });
+  expect(report.counts.get("appends without an answer")).toBeGreaterThan(0);
+});
+
+describeCeph("Ceph", () => {
+  let gateway: CephGateway;
+  beforeAll(async () => {
+    gateway = await CephGateway.start();
+  });
+  afterAll(() => gateway.stop());
+
+  const s3: NonNullable<RunOptions["s3"]> = () => ({ connection: gateway.connection, prefix: freshPrefix() });
+
+  test(`acks after upload: ${S3_ROUNDS} rounds of kill -9, take-over and outage`, async () => {
+    const kinds = [kill, takeOver, outage];
+    const report = await run("Ceph, uploaded", { kinds, rounds: S3_ROUNDS, ackAfterUpload: true, gateway, s3 });
+    expect(report.counts.get("outage")).toBeGreaterThan(0);
+  });
+});

@@ -1,4 +1,4 @@
-import { AckLog, parseId, type Ack } from "./ack-log.ts";
+import { parseId, type Ack, type AckLog } from "./ack-log.ts";
 import { readPlaces } from "./catalog.ts";
 import { foldChain, type Chain, type ChainRecord } from "./chain.ts";
 import { readShardJournals, type JournalFrame, type ShardJournal } from "./journal.ts";
@@ -30,6 +30,14 @@ export interface CheckReport {
   readonly inChain: ReadonlyMap<string, Finding>;
   readonly inJournal: ReadonlyMap<string, Finding>;
   readonly inAside: ReadonlyMap<string, Finding>;
+  /** Records of live frames that are not in the chain, and whether a recovery of that journal must bring them there (rule 11) or set them aside. */
+  readonly waiting: readonly Waiting[];
+}
+
+export interface Waiting extends Finding {
+  readonly id: string;
+  readonly journal: ShardJournal;
+  readonly next: "replay" | "set aside";
 }
 
 /** Reads the whole store and the journals, and says what breaks an invariant of DESIGN section 8. Nothing may write meanwhile. */
@@ -53,6 +61,7 @@ class Check {
   readonly #inChain = new Map<string, Finding>();
   readonly #inJournal = new Map<string, Finding>();
   readonly #inAside = new Map<string, Finding>();
+  readonly #waiting: Waiting[] = [];
   /** Id by partition, epoch and offset, wherever it was read. */
   readonly #identities = new Map<string, string>();
 
@@ -80,6 +89,7 @@ class Check {
       inChain: this.#inChain,
       inJournal: this.#inJournal,
       inAside: this.#inAside,
+      waiting: this.#waiting.filter(({ id }) => !this.#inChain.has(id)),
     };
   }
 
@@ -116,8 +126,18 @@ class Check {
     for (const frame of journal.aside) {
       for (const record of this.#records(frame)) this.#inAside.set(record.id, record);
     }
+    const last = chain.fences.at(-1);
+    // Under our id, but not from this directory: a copy of it went on elsewhere.
+    const copied = last?.journalId === journal.journalId && !journal.fences.includes(last.writeId);
     for (const frame of journal.live) {
-      for (const record of this.#records(frame)) this.#inJournal.set(record.id, record);
+      const foreign = chain.fences.some(
+        ({ epoch, journalId }) => epoch > frame.epoch && journalId !== journal.journalId,
+      );
+      const next = foreign || copied ? "set aside" : "replay";
+      for (const record of this.#records(frame)) {
+        this.#inJournal.set(record.id, record);
+        this.#waiting.push({ ...record, journal, next });
+      }
     }
     // Space is used again only when its records are in the chain (or were set aside): as far as freed frames can still be read.
     for (const frame of journal.freed) {

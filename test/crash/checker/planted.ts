@@ -94,7 +94,12 @@ checkpoint_every = 16
 
 /** A store that an engine wrote in two turns, with small flushes, large ones and checkpoints. */
 export async function writeStore(directory: string): Promise<Planted> {
-  const { config } = await loadConfig({ file: "c.toml", env: {}, cwd: directory, readText: () => Promise.resolve(SETTINGS) });
+  const { config } = await loadConfig({
+    file: "c.toml",
+    env: {},
+    cwd: directory,
+    readText: () => Promise.resolve(SETTINGS),
+  });
   const log = new AckLog();
   let next = 0;
   for (const turn of [0, 1]) {

@@ -38,6 +38,7 @@ export class Arena {
   readonly #client: S3Client | undefined;
   readonly #store: StoreReader;
   readonly #disks: TinyDisk[] = [];
+  readonly #children: Child[] = [];
   #launched = 0;
 
   static async make(options: ArenaOptions): Promise<Arena> {
@@ -71,12 +72,14 @@ export class Arena {
   }
 
   /** Its disk is gone. A check must have gone well before: what is nowhere to be found now stood in this journal alone. */
-  async loseJournal(name: string): Promise<void> {
+  async loseJournal(name: string): Promise<CheckReport> {
     await rm(this.journalPath(name), { recursive: true, force: true });
-    const { inChain, inJournal, inAside } = await this.#check();
+    const report = await this.#check();
+    const { inChain, inJournal, inAside } = report;
     for (const { id, level } of this.log.acks.values()) {
       if (level === "journaled" && !inChain.has(id) && !inJournal.has(id) && !inAside.has(id)) this.lost.add(id);
     }
+    return report;
   }
 
   async copyJournal(from: string, to: string): Promise<void> {
@@ -100,12 +103,12 @@ export class Arena {
     const config = await this.configFile(settings);
     const argument = JSON.stringify({ config, process, seed, levels, bytes });
     const env = this.env();
-    return new Child({ script: "producer.mjs", argument, env, log: this.log, ...(under && { under }) });
+    return this.#start(new Child({ script: "producer.mjs", argument, env, log: this.log, ...(under && { under }) }));
   }
 
   async recover(settings: NodeSettings): Promise<Child> {
     const argument = await this.configFile(settings);
-    return new Child({ script: "recover.mjs", argument, env: this.env(), log: this.log });
+    return this.#start(new Child({ script: "recover.mjs", argument, env: this.env(), log: this.log }));
   }
 
   /** Throws with everything that is wrong. No process may use the store. */
@@ -132,9 +135,26 @@ export class Arena {
     };
   }
 
-  async dispose(): Promise<void> {
+  #start(child: Child): Child {
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Ends what a failed round left running, and keeps what it left on disks. */
+  async keep(): Promise<void> {
+    await Promise.all(this.#children.map((child) => child.kill()));
+    for (const disk of this.#disks) await cp(disk.path, `${disk.path}.kept`, { recursive: true });
+    await writeFile(join(this.directory, "acks.json"), JSON.stringify([...this.log.acks.values()]));
+    this.#release();
+  }
+
+  #release(): void {
     this.#client?.destroy();
     for (const disk of this.#disks) disk.unmount();
+  }
+
+  async dispose(): Promise<void> {
+    this.#release();
     await rm(this.directory, { recursive: true, force: true });
   }
 

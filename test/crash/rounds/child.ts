@@ -57,8 +57,9 @@ export class Child {
   constructor({ script, argument, env, log, under = [] }: ChildOptions) {
     this.#log = log;
     const path = new URL(script, import.meta.url).pathname;
-    const [command, ...rest] = [...under, process.execPath, path, argument];
-    this.#process = spawn(command!, rest, { env, stdio: ["ignore", "pipe", "pipe"] });
+    const [command = process.execPath, ...rest] = under;
+    const node = under.length === 0 ? [] : [process.execPath];
+    this.#process = spawn(command, [...rest, ...node, path, argument], { env, stdio: ["ignore", "pipe", "pipe"] });
     this.#process.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.stderr += text;
     });
@@ -69,12 +70,27 @@ export class Child {
     this.#exited = this.#read(closed);
   }
 
-  /** Waits until `condition` holds; rejects if the process ends before. It is asked after every line. */
+  /** Waits until `condition` holds; rejects if the process ends before, or in a minute. It is asked after every line. */
   async until(what: string, condition: () => boolean): Promise<void> {
-    while (!condition()) {
-      if (this.#ended) throw new Error(`the process ended before ${what}:\n${this.stderr.slice(-4000)}`);
-      await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.#wake();
+    }, 60_000);
+    try {
+      while (!condition()) {
+        if (this.#ended || late)
+          throw new Error(`${late ? "a minute passed" : "the process ended"} before ${what}: ${this.describe()}`);
+        await new Promise<void>((resolve) => this.#waiting.add(resolve));
+      }
+    } finally {
+      clearTimeout(timer);
     }
+  }
+
+  describe(): string {
+    const { acked, failed, pending, end, stderr } = this;
+    return JSON.stringify({ acked, failed: [...failed], pending, end, stderr: stderr.slice(-4000) });
   }
 
   /** Acks that promise something. */

@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readFile, rm, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** What this machine lets a test do. In CI both must be there: a suite that looks away is no proof. */
@@ -11,10 +12,12 @@ export interface Powers {
 }
 
 /** Says loudly what is missing; throws in CI. */
-export function findPowers(directory: string): Powers {
+export async function findPowers(): Promise<Powers> {
+  const directory = await mkdtemp(join(tmpdir(), "tierlog-mount-"));
   const strace = spawnSync("strace", ["-qq", "-o", "/dev/null", "-e", "trace=none", "true"]);
   const mount = spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tierlog-crash", directory]);
   if (mount.status === 0) execFileSync("umount", [directory]);
+  await rmdir(directory);
   const powers = { strace: strace.status === 0, mount: mount.status === 0 };
   const missing = [
     ...(powers.strace

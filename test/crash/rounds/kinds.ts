@@ -1,27 +1,8 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { Random } from "../../../src/runtime/random.ts";
-import type { CephGateway } from "../../support/ceph-gateway.ts";
-import type { Arena, NodeSettings } from "./arena.ts";
-import type { Child } from "./child.ts";
 import { struck, underStrace, type SyscallFault } from "./faults.ts";
-
-export interface RoundContext {
-  readonly arena: Arena;
-  readonly random: Random;
-  /** `ack_after_upload` of the producers. */
-  readonly ackAfterUpload: boolean;
-  readonly partitions: number;
-  readonly gateway: CephGateway | undefined;
-  /** What rounds of this kind want to be counted over a run. */
-  readonly count: (what: string) => void;
-}
-
-/** Ends with every process dead; throws if a promise was broken that a look at store and journal afterwards cannot find. */
-export type Round = (context: RoundContext) => Promise<void>;
-
-const NODES = ["a", "b"] as const;
+import { end, launch, NODES, pick, type RoundContext } from "./round.ts";
 
 /** kill -9 at any time. */
 export async function kill(context: RoundContext): Promise<void> {
@@ -49,7 +30,8 @@ export async function takeOver(context: RoundContext): Promise<void> {
     await taker.kill();
     await owner.kill();
   }
-  if (owner.end !== "TIERLOG_FENCED") throw new Error(`I4: the former owner ended with ${owner.end}:\n${owner.stderr}`);
+  if (owner.end !== "TIERLOG_FENCED")
+    throw new Error(`I4: the former owner ended with ${owner.end}: ${owner.describe()}`);
   if (!owner.paused) throw new Error("the former owner did not notice that it had stood still");
   const late = owner.afterPause[0];
   if (late !== undefined) {
@@ -119,23 +101,4 @@ export async function fullDisk(context: RoundContext): Promise<void> {
   await child.until("acks of each partition with room again", () => child.partitions.size === context.partitions);
   context.count("full disks");
   await end(context, child);
-}
-
-async function end(context: RoundContext, child: Child): Promise<void> {
-  if (child.pending > 0) context.count("appends without an answer");
-  await child.kill();
-  if (child.end !== undefined)
-    throw new Error(`the producer ended by itself with ${child.end}:\n${child.stderr.slice(-4000)}`);
-}
-
-async function launch(
-  { arena, random, ackAfterUpload }: RoundContext,
-  settings: Omit<NodeSettings, "ackAfterUpload">,
-  under?: readonly string[],
-): Promise<Child> {
-  return await arena.produce({ ...settings, ackAfterUpload }, Math.floor(random.float() * 2 ** 31), under);
-}
-
-function pick<T>({ random }: RoundContext, choices: readonly T[]): T {
-  return choices[Math.floor(random.float() * choices.length)]!;
 }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { struck, underStrace, type SyscallFault } from "./faults.ts";
+import { injected, underStrace, type SyscallFault } from "./faults.ts";
 import { end, launch, NODES, pick, type RoundContext } from "./round.ts";
 
 /** kill -9 at any time. */
@@ -82,10 +82,12 @@ export async function failingSyscall(context: RoundContext): Promise<void> {
     ].map((name) => join(arena.journalPath(journal), shard, name)),
   );
   const child = await launch(context, { journal, lease: "off" }, underStrace(fault, files, log));
-  const done = sleep(1200 + random.float() * 500).then(() => child.kill());
-  await child.exited();
-  await done;
-  if (await struck(log)) context.count(`${fault.call} ${fault.what}${fault.onwards ? " from then on" : ""}`);
+  const byItself = child.exited().then(() => true);
+  const died = await Promise.race([byItself, sleep(1200 + random.float() * 500).then(() => false)]);
+  await child.kill();
+  if (child.end !== undefined) throw new Error(`the producer ended by itself: ${child.describe()}`);
+  const struck = fault.what === "error=EIO" ? await injected(log) : died;
+  if (struck) context.count(`${fault.call} ${fault.what}${fault.onwards ? " from then on" : ""}`);
 }
 
 /** A disk too small for the journal fills up, and has room again. */

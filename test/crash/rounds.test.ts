@@ -27,13 +27,17 @@ test(`fs, acks after upload: ${UPLOADED_ROUNDS} rounds of kill -9 and take-over`
 test(`fs, journaled: ${ROUNDS} rounds of every kind`, async () => {
   const powers = await findPowers();
   const kinds = [
-    ...[kill, takeOver, lostJournal, copiedJournal, modeSwitch],
+    kill,
+    takeOver,
+    lostJournal,
+    copiedJournal,
+    modeSwitch,
     ...(powers.strace ? [failingSyscall] : []),
     ...(powers.mount ? [fullDisk] : []),
   ];
   const report = await run("fs, journaled", { kinds, rounds: ROUNDS, ackAfterUpload: false });
   expect(report.counts.get("rounds that left something to replay")).toBeGreaterThan(ROUNDS / 5);
-  for (const { name } of kinds) expect(report.counts.get(name), name).toBeGreaterThan(0);
+  expect(kinds.filter(({ name }) => !report.counts.has(name))).toEqual([]);
 });
 
 describeCeph("Ceph", () => {

@@ -225,7 +225,7 @@ const damages: { name: string; plant: (store: Planted) => void; found: RegExp[] 
       log.acks.delete(id);
       log.refuse(id);
     },
-    found: [/^I1: .*whose append failed with effect "none"/],
+    found: [/^I1: .*its append failed with effect "none"/],
   },
   {
     name: "a stored record that nobody sent",

@@ -98,6 +98,7 @@ class Check {
     const newest = new Map<string, { number: number; id: string }>();
     for (const record of chain.records) {
       const name = this.#known(record, `link ${record.seq} of shard ${chain.shard}`);
+      this.#checkRefused(record.id, record);
       if (this.#places.get(name) !== chain.shard) {
         this.#violations.push(`I2: ${record.id} of ${name} stands in the chain of shard ${chain.shard}`);
       }
@@ -137,6 +138,8 @@ class Check {
       for (const record of this.#records(frame)) {
         this.#inJournal.set(record.id, record);
         this.#waiting.push({ ...record, journal, next });
+        // What is to be set aside comes into no log any more: a fenced owner may say "none" of it.
+        if (next === "replay") this.#checkRefused(record.id, record);
       }
     }
     // Space is used again only when its records are in the chain (or were set aside): as far as freed frames can still be read.
@@ -180,7 +183,14 @@ class Check {
     return records;
   }
 
-  /** The record was sent, to this partition, was not refused, and no other stands at its place in this epoch. */
+  #checkRefused(id: string, found: Finding): void {
+    if (!this.#input.log.refused.has(id)) return;
+    this.#violations.push(
+      `I1: ${id} stands or comes to stand at ${place(found)}; its append failed with effect "none"`,
+    );
+  }
+
+  /** The record was sent, to this partition, and no other stands at its place in this epoch. */
   #known(record: ChainRecord, where: string): string {
     const name = `${record.topicId}/${record.partition}`;
     const { log } = this.#input;
@@ -188,9 +198,6 @@ class Check {
     if (sentTo === undefined) this.#violations.push(`I2: ${where} holds ${record.id}, which was never sent`);
     else if (sentTo !== name)
       this.#violations.push(`I2: ${where} holds ${record.id} in ${name}; it was sent to ${sentTo}`);
-    if (log.refused.has(record.id)) {
-      this.#violations.push(`I1: ${where} holds ${record.id}, whose append failed with effect "none"`);
-    }
     const identity = `${name} ${record.epoch} ${record.offset}`;
     const other = this.#identities.get(identity);
     if (other !== undefined && other !== record.id) {

@@ -13,9 +13,9 @@ export async function lostJournal(context: RoundContext): Promise<void> {
   const lost = [...arena.lost].filter((id) => !known.has(id)).map((id) => arena.log.acks.get(id)!);
   count("acked records lost with a disk", lost.length);
 
-  const child = await arena.recover({ journal, ackAfterUpload: context.ackAfterUpload, lease: "off" });
-  await child.exited();
-  if (child.end !== "done") throw new Error(`the recovery ended with ${child.end}: ${child.describe()}`);
+  const child = await launch(context, { journal, lease: "off" });
+  await child.until("an ack of each partition", () => child.partitions.size === context.partitions);
+  await end(context, child);
   const named = new Map(child.reports.flatMap(namedOffsets));
   for (const { id, topicId, partition, offset } of lost) {
     const name = `${topicId}/${partition}`;

@@ -38,6 +38,14 @@ setInterval(() => {
   beat = now;
 }, 20);
 
+let engine;
+let told = 0;
+/** Of shards that were taken over: said before the first ack of such a shard is. */
+function printReports() {
+  const reports = engine.recoveryReports?.() ?? [];
+  for (; told < reports.length; told++) print(`R ${JSON.stringify(reports[told])}\n`);
+}
+
 const noise = randomBytes(1 << 20);
 let next = 0;
 let fenced = 0;
@@ -55,6 +63,7 @@ async function produce(topic, topicId, partition) {
     try {
       const options = level === undefined ? undefined : { ack: level };
       const receipt = await topic.partition(partition).append(records, options);
+      printReports();
       const { firstOffset, level: reached, epoch } = receipt;
       print(ids.map((id, i) => `A ${id} ${topicId} ${partition} ${reached} ${firstOffset + i} ${epoch}\n`).join(""));
     } catch (error) {
@@ -72,7 +81,7 @@ async function produce(topic, topicId, partition) {
 
 try {
   const { config } = await loadConfig({ file: job.config, env: process.env, cwd: process.cwd() });
-  const engine = await Engine.open(config);
+  engine = await Engine.open(config);
   const topic = await engine.topic("crash");
   const { partitions, id } = topic.description;
   print("O\n");

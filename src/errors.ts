@@ -253,9 +253,12 @@ export class OverloadedError extends TierlogError {
   readonly queuedBytes: number;
   readonly queuedBytesMax: number;
 
-  constructor(queuedBytes: number, queuedBytesMax: number, waitedMs: number) {
+  /** `limit` is the key of the limit that was reached. */
+  constructor(queuedBytes: number, queuedBytesMax: number, waitedMs: number, limit = "flush.max_pending") {
     super(
-      `${queuedBytes} bytes wait for their flush (flush.max_pending is ${queuedBytesMax}) and none was freed in ${waitedMs} ms`,
+      limit === "flush.max_pending"
+        ? `${queuedBytes} bytes wait for their flush (${limit} is ${queuedBytesMax}) and none was freed in ${waitedMs} ms`
+        : `${queuedBytes} bytes wait for their upload (${limit} is ${queuedBytesMax}) and none was freed in ${waitedMs} ms: is the store away, or slower than the producers?`,
     );
     this.queuedBytes = queuedBytes;
     this.queuedBytesMax = queuedBytesMax;

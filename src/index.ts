@@ -27,6 +27,7 @@ export type {
 } from "./object-store/object-store.ts";
 export type { OperationMetrics, StoreMetrics } from "./object-store/metered.ts";
 export type {
+  AppendOptions,
   CreateTopicOptions,
   EncodedAppend,
   EngineApi,
@@ -36,9 +37,12 @@ export type {
   ReadOptions,
   ReadResult,
   RecordsOptions,
+  TopicAck,
   TopicApi,
   TopicDescription,
 } from "./engine/api.ts";
+export type { CloseReport, RecoveryProgress, RecoveryReport } from "./engine/reports.ts";
+export type { AsideReport, PartitionRange, TornTail } from "./journal/reports.ts";
 export { diagnoseStore, type DiagnoseOptions, type StoreCheck, type StoreDiagnosis } from "./engine/diagnose-store.ts";
 export { Engine, type OpenOptions } from "./engine/engine.ts";
 export {

@@ -1,9 +1,15 @@
 import type { Config } from "../config/config.ts";
 import type { EngineApi } from "../engine/api.ts";
+import type { CloseReport } from "../engine/reports.ts";
 import { ConfigError } from "../errors.ts";
 import { resolveContextConfig, type CommandContext } from "./context.ts";
+import { formatBytes, formatCount } from "./numbers.ts";
+import type { Output } from "./output.ts";
 
-/** Opens the engine that the configuration names, runs `use`, closes it. Rejects with the first error of the three. */
+/**
+ * Opens the engine that the configuration names, runs `use`, closes it, and tells what stays in the journal. Rejects with the first
+ * error of the three.
+ */
 export async function withEngine<T>(
   context: CommandContext,
   options: { readonly readOnly: boolean },
@@ -29,6 +35,17 @@ export async function withEngine<T>(
     await engine.close().catch(() => undefined);
     throw error;
   }
-  await engine.close();
+  tellJournaled(context.output, await engine.close());
   return result;
+}
+
+/** Says what closing had to leave in the journal: acknowledged, and not in the store. */
+export function tellJournaled(output: Output, { journaled }: CloseReport): void {
+  for (const { shard, records, bytes } of journaled) {
+    output.message(
+      `warning: ${formatCount(records)} records (${formatBytes(bytes)}) of shard ${shard} are in the journal and not in the store: ` +
+        "the next process that opens this journal sends them, or tierlog recover",
+      { shard, records, bytes },
+    );
+  }
 }

@@ -44,14 +44,17 @@ export function duration(bounds: Bounds): KeyType {
   return quantity(`a time like "250ms"`, "a whole number of milliseconds", parseDuration, formatDuration, bounds);
 }
 
-/** `"off"`, which is 0 in `Config`, or what `type` takes. */
+/** `"off"`, which is 0 in `Config`, or what `type` takes; a zero with a unit is neither. */
 export function offOr(type: KeyType): KeyType {
-  const off = (value: unknown): boolean => value === "off";
+  const expects = `"off" or ${type.expects}`;
+  const off = { ok: true, value: 0 } as const;
+  const notZero = (parsed: Parsed<ConfigValue>): Parsed<ConfigValue> =>
+    parsed.ok && parsed.value === 0 ? { ok: false, problem: `${type.check(0) ?? "is 0"}; write "off"` } : parsed;
   return {
     ...type,
-    expects: `"off" or ${type.expects}`,
-    parse: (raw) => (off(raw) ? { ok: true, value: 0 } : type.parse(raw)),
-    parseText: (value) => (off(value) ? { ok: true, value: 0 } : type.parseText(value)),
+    expects,
+    parse: (raw) => (raw === "off" ? off : typeof raw === "string" ? notZero(type.parse(raw)) : expected(expects)),
+    parseText: (value) => (value === "off" ? off : notZero(type.parseText(value))),
     check: (value) => (value === 0 ? undefined : type.check(value)),
     show: (value) => (value === 0 ? "off" : type.show(value)),
   };

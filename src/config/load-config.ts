@@ -54,7 +54,10 @@ export async function loadConfig(options: LoadOptions): Promise<ResolvedConfig> 
   if (pathIssues.length + keyIssues.length > 0) throw new ConfigError([...pathIssues, ...keyIssues]);
   return {
     ...resolved.value,
-    warnings: await openSecrets(resolved.value, fromFile, file, options.fileMode ?? fileMode),
+    warnings: [
+      ...resolved.value.warnings,
+      ...(await openSecrets(resolved.value, fromFile, file, options.fileMode ?? fileMode)),
+    ],
   };
 }
 

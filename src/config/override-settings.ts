@@ -9,6 +9,7 @@ import type { Setting, Settings } from "./setting.ts";
 export interface ConfigOverrides {
   readonly path?: string;
   readonly shards?: number;
+  readonly shutdownTimeoutMs?: number;
   readonly storage?: {
     readonly kind?: Config["storage"]["kind"];
     readonly object?: Partial<Omit<ObjectConfig, "credentials" | "encryption">> & {
@@ -21,6 +22,8 @@ export interface ConfigOverrides {
   readonly flush?: Partial<Config["flush"]>;
   readonly batch?: Partial<Config["batch"]>;
   readonly index?: Partial<Config["index"]>;
+  readonly journal?: Partial<Config["journal"]>;
+  readonly fence?: Partial<Config["fence"]>;
   readonly cache?: Partial<Config["cache"]>;
 }
 

@@ -1,7 +1,10 @@
+import { join } from "node:path";
+
 import type { ConfigIssue } from "../errors.ts";
 import { formatDuration } from "./duration.ts";
 import { encryptionIssues } from "./encryption-relations.ts";
 import type { ConfigValue } from "./key-type.ts";
+import { keyAt } from "./keys.ts";
 import { isSecureLink } from "./s3-names.ts";
 import { formatSize } from "./size.ts";
 
@@ -56,14 +59,23 @@ export function relationIssues(values: ReadonlyMap<string, ConfigValue>, broken:
   atLeast(`${object}.deadline`, `${object}.request_timeout`, formatDuration, "a deadline covers at least one request");
   atLeast("system.flush.max_bytes", "system.batch.max_bytes", formatSize, "a flush holds at least one batch");
   atLeast("system.flush.max_pending", "system.flush.max_bytes", formatSize, "a full flush waits there");
-  atLeast("system.journal.file_size", "system.batch.max_bytes", formatSize, "a batch lies in one file");
-  const fileSize = values.get("system.journal.file_size");
-  const maxSize = values.get("system.journal.max_size");
-  if (typeof fileSize === "number" && typeof maxSize === "number" && maxSize < 2 * fileSize) {
-    issues.push({
-      path: "system.journal.max_size",
-      problem: `${formatSize(maxSize)} is below two of system.journal.file_size, ${formatSize(fileSize)} (one file is written while the other is uploaded)`,
-    });
+  atLeastTwo(
+    "system.journal.file_size",
+    "system.batch.max_bytes",
+    "a batch lies in one file, with its frame around it",
+  );
+  atLeastTwo("system.journal.max_size", "system.journal.file_size", "one file is written while the other is uploaded");
+
+  const path = values.get("system.path");
+  const journal = values.get("system.journal.path");
+  if (values.get("system.storage.kind") === "fs" && typeof path === "string" && typeof journal === "string") {
+    const store = join(path, "store");
+    if (`${journal}/`.startsWith(`${store}/`)) {
+      issues.push({
+        path: "system.journal.path",
+        problem: `"${journal}" lies in the store, "${store}": choose another place`,
+      });
+    }
   }
 
   const batch = values.get("system.batch.max_bytes");
@@ -87,5 +99,41 @@ export function relationIssues(values: ReadonlyMap<string, ConfigValue>, broken:
     if (typeof value === "number" && typeof bound === "number" && value < bound) {
       issues.push({ path, problem: `${format(value)} is below ${other}, ${format(bound)} (${why})` });
     }
+  }
+
+  function atLeastTwo(path: string, other: string, why: string): void {
+    const value = values.get(path);
+    const bound = values.get(other);
+    if (typeof value === "number" && typeof bound === "number" && value < 2 * bound) {
+      issues.push({
+        path,
+        problem: `${formatSize(value)} is below two of ${other}, ${formatSize(bound)} (${why})`,
+      });
+    }
+  }
+}
+
+/**
+ * What is set and has no effect beside the other values. REQUIRES: every value passed its checks. A default that somebody wrote
+ * down, as the shipped file does, is not worth a word.
+ */
+export function idleSettings(values: ReadonlyMap<string, ConfigValue>): string[] {
+  const fsync = values.get("system.journal.fsync");
+  const ackAfterUpload = values.get("system.storage.object.ack_after_upload") === true;
+  const warnings: string[] = [];
+  if (changed("system.journal.fsync_interval") && fsync !== "interval") {
+    warnings.push(
+      `system.journal.fsync_interval does nothing with system.journal.fsync = "${String(fsync)}": only "interval" looks at it`,
+    );
+  }
+  if (changed("system.fence.lease") && ackAfterUpload) {
+    warnings.push(
+      "system.fence.lease does nothing with system.storage.object.ack_after_upload = true: every ack is a proof of the fence by itself",
+    );
+  }
+  return warnings;
+
+  function changed(path: string): boolean {
+    return values.get(path) !== keyAt(path)?.default;
   }
 }

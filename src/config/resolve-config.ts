@@ -8,7 +8,7 @@ import { CONFIG_KEYS, keyAt } from "./keys.ts";
 import { overrideSettings, type ConfigOverrides } from "./override-settings.ts";
 import type { CreateIfAbsentHeader } from "./provider-presets.ts";
 import type { Parsed } from "./quantity.ts";
-import { relationIssues } from "./relations.ts";
+import { idleSettings, relationIssues } from "./relations.ts";
 import { Secret } from "./secret.ts";
 import type { Setting, Settings } from "./setting.ts";
 
@@ -77,7 +77,7 @@ export function resolveConfig(layers: readonly Settings[], defaultDirectory: str
   if (values.get("system.storage.kind") === "object") issues.push(...missing);
   issues.push(...relationIssues(values, broken));
   if (issues.length > 0) throw new ConfigError(issues.map((issue) => withoutSecrets(issue, layers)));
-  return { config: compose(values), sources, warnings: [] };
+  return { config: compose(values), sources, warnings: idleSettings(values) };
 }
 
 const CUSTOMER_KEY = "system.storage.object.encryption.customer_key";
@@ -109,8 +109,8 @@ function describe(type: KeyType, { raw, form }: Setting): string {
     if (accepted.ok && typeof accepted.value === "number") return type.show(accepted.value);
   }
   if (typeof raw === "string") {
-    // A user name or password in an endpoint is a secret that stands in the wrong place.
-    if (/:\/\/[^/]*@/.test(raw)) return "the value";
+    // A user name or password in an endpoint, and what a signed URL ends with, are secrets that stand in the wrong place.
+    if (/:(\/\/)?[^/]*@|:\/\/.*[?#]/.test(raw)) return "the value";
     return JSON.stringify(raw.length > 100 ? `${raw.slice(0, 100)}…` : raw);
   }
   if (typeof raw === "number" || typeof raw === "boolean" || typeof raw === "bigint") return String(raw);

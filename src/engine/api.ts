@@ -1,7 +1,9 @@
-import type { AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
+import type { AckLevel, AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
+import type { JournalMetrics } from "../journal/reports.ts";
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord, StoredRecord } from "../record/record.ts";
+import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 
 /** A streaming-log engine over one store. Made by `Engine.open`. */
 export interface EngineApi {
@@ -17,15 +19,27 @@ export interface EngineApi {
   deleteTopic(name: string): Promise<void>;
   /** `NotFoundError` if there is no such topic. Takes nothing over and reads no index chain. */
   topic(name: string): Promise<TopicApi>;
-  /** Sends everything appended before this call, also what still waits for room, and waits for its acks. Rejects with the first error. */
+  /**
+   * Sends everything appended before this call to the store, also what still waits for room, and waits until it is there. Rejects with
+   * the first error.
+   */
   flush(): Promise<void>;
   /** Plain numbers since `open`. */
   metrics(): EngineMetrics;
   /**
-   * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Rejects with
-   * the first shard's error if something pending could not be stored (its appends were rejected with that error too).
+   * Takes over every shard that has a journal here and brings what it holds to the object store; resolves when it is there, or set aside,
+   * shard by shard. Safe to repeat after a failure or a crash. `LockHeldError`, `CorruptionError`, `FencedError`, and what appends reject
+   * with.
    */
-  close(): Promise<void>;
+  recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]>;
+  /** What taking shards over has found in journals since `open`, oldest first; the newest 1,000. */
+  recoveryReports(): readonly RecoveryReport[];
+  /**
+   * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Resolves to what is
+   * journaled and could not be uploaded in time. Rejects with the first shard's error if something pending could not be stored (its
+   * appends were rejected with that error too).
+   */
+  close(): Promise<CloseReport>;
 }
 
 export interface CreateTopicOptions {
@@ -33,13 +47,23 @@ export interface CreateTopicOptions {
   readonly partitions: number;
   /** Default "none". */
   readonly compression?: Compression;
+  /**
+   * When appends to this topic are acknowledged, and so when readers see them. Default: as `system.storage.object.ack_after_upload` of
+   * the engine that appends says. "journaled" is refused where that is true: such an engine has no journal.
+   */
+  readonly ack?: TopicAck;
 }
+
+/** The ack levels that a topic can ask for. */
+export type TopicAck = Exclude<AckLevel, "buffered">;
 
 export interface TopicDescription {
   readonly name: string;
   readonly id: TopicId;
   readonly partitions: number;
   readonly compression: Compression;
+  /** Absent: as the configuration of the engine that appends says. */
+  readonly ack?: TopicAck;
   /** Shard of each partition. */
   readonly shards: readonly number[];
   /** ISO 8601. */
@@ -55,7 +79,14 @@ export interface TopicApi {
    * every flush. Resolves when all are acknowledged, one receipt per partition touched; rejects when all are settled, with effect
    * "none" only if no partition may have stored anything.
    */
-  append(records: readonly LogRecord[]): Promise<readonly AppendReceipt[]>;
+  append(records: readonly LogRecord[], options?: AppendOptions): Promise<readonly AppendReceipt[]>;
+}
+
+export interface AppendOptions {
+  /** Default: as the topic says, else `system.storage.object.ack_after_upload`. "journaled" is refused where that is true. */
+  readonly ack?: AckLevel;
+  /** Ends a wait for room; what has been taken is not taken back. */
+  readonly signal?: AbortSignal;
 }
 
 export interface PartitionApi {
@@ -63,16 +94,13 @@ export interface PartitionApi {
   readonly number: number;
   /**
    * Appends records, or one encoded RecordBatch v2 whose buffer the engine owns until the ack, at consecutive offsets. Resolves
-   * when they are durable at the level of the topic. Stored whole or not at all, however many batches it takes: one link names
-   * them all.
+   * when they have reached the level that was asked for; the receipt names it. Stored whole or not at all, however many batches it
+   * takes: one frame of the journal holds them, one link names them all.
    */
-  append(
-    records: readonly LogRecord[] | EncodedAppend,
-    options?: { readonly signal?: AbortSignal },
-  ): Promise<AppendReceipt>;
+  append(records: readonly LogRecord[] | EncodedAppend, options?: AppendOptions): Promise<AppendReceipt>;
   /**
    * Encoded batches from the one that holds `from` on, up to about `maxBytes` but at least one; empty at the end of the log.
-   * `OffsetOutOfRangeError` outside start … uploaded.
+   * `OffsetOutOfRangeError` outside start … uploaded, or start … durable where the level of the topic is "journaled".
    */
   read(options: ReadOptions): Promise<ReadResult>;
   /** Decoded records from `from` on. Ends at the end of the log as it is found there; with `follow` it waits for more. */
@@ -110,6 +138,8 @@ export interface PartitionInspection {
   readonly partition: number;
   readonly shard: number;
   readonly watermarks: Watermarks;
+  /** What is journaled and not uploaded, and the age of its oldest record; absent where this engine has no journal of the shard. */
+  readonly lag?: { readonly records: number; readonly bytes: number; readonly ms: number };
   /** Extents of this partition and their bytes. */
   readonly extents: number;
   readonly bytes: number;
@@ -136,6 +166,10 @@ export interface EngineMetrics {
   /** Bytes of index files and data objects committed. */
   readonly storedBytes: number;
   readonly pendingBytes: number;
+  /** Appends acknowledged as buffered that were given up afterwards. */
+  readonly bufferedLost: number;
+  /** Of the journals of all shards; undefined where `ack_after_upload` is true. */
+  readonly journal: EngineJournalMetrics | undefined;
   /** Checkpoints written and read back whole; attempts that failed (made again as many links later). */
   readonly checkpointsWritten: number;
   readonly checkpointsFailed: number;
@@ -151,4 +185,11 @@ export interface EngineMetrics {
     readonly refetched: number;
     readonly bytes: number;
   };
+}
+
+export interface EngineJournalMetrics extends Omit<JournalMetrics, "oldestLiveCreatedAtMs" | "oDirect"> {
+  /** In the journal and not in the store, and the age of the oldest of it. */
+  readonly lagRecords: number;
+  readonly lagBytes: number;
+  readonly lagMs: number;
 }

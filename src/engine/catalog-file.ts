@@ -3,12 +3,16 @@ import { z } from "zod";
 import type { ObjectKey, TopicId } from "../domain.ts";
 import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
 import type { TopicDescription } from "./api.ts";
+import { TOPIC_ACKS } from "./topic-ack.ts";
 
 /**
  * The codec of `catalog/<version>.json`: all topics of a store, whole in every version. JSON, because people read it and it is
  * small; it carries a random writeId, so that a lost answer of its PUT can be settled.
  */
-export const CATALOG_FORMAT_VERSION = 1;
+export const CATALOG_FORMAT_VERSION = 2;
+
+/** Without `ack`. Still written while no topic has one: versions that know no other format go on with such a store. */
+const FORMAT_WITHOUT_ACK = 1;
 
 export interface CatalogFile {
   readonly version: number;
@@ -24,21 +28,28 @@ const topicSchema = z.strictObject({
   createdAt: z.string(),
 });
 
-const catalogSchema = z.strictObject({
-  format: z.literal(CATALOG_FORMAT_VERSION),
+const catalogFields = {
   version: z.int().min(1),
   writeId: z.string(),
   writerId: z.string(),
   createdAt: z.string(),
-  topics: z.array(topicSchema),
-});
+};
+
+const catalogSchema = z.discriminatedUnion("format", [
+  z.strictObject({ format: z.literal(FORMAT_WITHOUT_ACK), ...catalogFields, topics: z.array(topicSchema) }),
+  z.strictObject({
+    format: z.literal(CATALOG_FORMAT_VERSION),
+    ...catalogFields,
+    topics: z.array(topicSchema.extend({ ack: z.enum(TOPIC_ACKS).optional() })),
+  }),
+]);
 
 export function encodeCatalog(
   file: CatalogFile & { writeId: string; writerId: string; createdAt: string },
 ): Uint8Array {
   const { version, writeId, writerId, createdAt, topics } = file;
   const value: z.infer<typeof catalogSchema> = {
-    format: CATALOG_FORMAT_VERSION,
+    format: topics.some(({ ack }) => ack !== undefined) ? CATALOG_FORMAT_VERSION : FORMAT_WITHOUT_ACK,
     version,
     writeId,
     writerId,
@@ -57,7 +68,7 @@ export function decodeCatalog(body: Uint8Array, key: ObjectKey, version: number)
     throw new CorruptionError(key, 0, "not JSON", { cause: error });
   }
   const format = z.object({ format: z.int() }).safeParse(value);
-  if (format.success && format.data.format !== CATALOG_FORMAT_VERSION) {
+  if (format.success && (format.data.format < FORMAT_WITHOUT_ACK || format.data.format > CATALOG_FORMAT_VERSION)) {
     throw new UnsupportedVersionError(`catalog ${key}`, format.data.format, CATALOG_FORMAT_VERSION);
   }
   const parsed = catalogSchema.safeParse(value);
@@ -74,5 +85,6 @@ export function decodeCatalog(body: Uint8Array, key: ObjectKey, version: number)
       );
     }
   }
-  return { version, topics: parsed.data.topics.map((topic) => ({ ...topic, id: topic.id as TopicId })) };
+  const topics: readonly z.infer<typeof topicSchema>[] = parsed.data.topics;
+  return { version, topics: topics.map((topic) => ({ ...topic, id: topic.id as TopicId })) };
 }

@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.ts";
 import type { ShardId, TopicId } from "../domain.ts";
-import { ConfigError, InvalidArgumentError } from "../errors.ts";
+import { InvalidArgumentError } from "../errors.ts";
+import type { JournalDirectory } from "../journal/journal-directory.ts";
 import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
@@ -13,9 +14,12 @@ import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { connect, type Connection } from "./connect.ts";
+import { journalMetrics, openJournals, RecoveryReports, shardJournal } from "./journals.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
+import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 import { uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
+import { checkTopicAck } from "./topic-ack.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { Topic } from "./topic.ts";
 
@@ -34,6 +38,7 @@ interface Parts extends Connection {
   readonly readOnly: boolean;
   readonly storeId: string;
   readonly catalog: Catalog;
+  readonly journals: JournalDirectory | undefined;
 }
 
 /** A streaming-log engine over one store: see `EngineApi`. */
@@ -47,23 +52,17 @@ export class Engine implements EngineApi {
   readonly #admission: Admission;
   readonly #shards = new Map<number, Shard>();
   readonly #context: EngineContext;
-  #closing: Promise<void> | undefined;
+  readonly #recoveries: RecoveryReports;
+  #closing: Promise<CloseReport> | undefined;
 
   /**
    * Opens the store that `config` names; creates it where it is empty, unless `readOnly`. Reads the catalog, no index chain, and
-   * takes nothing over: the first append to a shard does. Its first use of a bucket, for writing, is preceded by a probe of what the
+   * takes nothing over: the first append to a shard does. Only where the local journal holds records that are not in the store, it takes
+   * their shards over and goes on with them. Its first use of a bucket, for writing, is preceded by a probe of what the
    * server can do. Errors: `ConfigError`, `NotFoundError` (read-only, no store), `UnsupportedProviderError`, `ObjectStoreError`,
-   * `UnsupportedVersionError`, `CorruptionError`.
+   * `UnsupportedVersionError`, `CorruptionError`, `LockHeldError` (another process has the journal).
    */
   static async open(config: Config, options: OpenOptions = {}): Promise<Engine> {
-    if (!config.storage.object.ackAfterUpload) {
-      throw new ConfigError([
-        {
-          path: "system.storage.object.ack_after_upload",
-          problem: "false needs the journal, which this version does not have; set it to true",
-        },
-      ]);
-    }
     const runtime: Runtime = { ...systemRuntime, ...options.runtime };
     const readOnly = options.readOnly ?? false;
     const connection = await connect({ config, runtime, readOnly, objectStore: options.objectStore });
@@ -72,7 +71,16 @@ export class Engine implements EngineApi {
       const { storeId } = await openStoreFormat(store, runtime, readOnly);
       const catalog = new Catalog({ store, runtime, writerId });
       await catalog.refresh();
-      return new Engine({ ...connection, config, runtime, readOnly, storeId, catalog });
+      const outlives = config.storage.kind !== "memory" || options.objectStore !== undefined;
+      const journals = readOnly ? undefined : await openJournals(config, runtime, { storeId, outlives });
+      const engine = new Engine({ ...connection, config, runtime, readOnly, storeId, catalog, journals });
+      try {
+        await engine.#resume({ upload: false });
+      } catch (error) {
+        await engine.close().catch(() => undefined);
+        throw error;
+      }
+      return engine;
     } catch (error) {
       await connection.close();
       throw error;
@@ -82,6 +90,7 @@ export class Engine implements EngineApi {
   private constructor(parts: Parts) {
     const { config, runtime, store, catalog } = parts;
     this.#parts = parts;
+    this.#recoveries = new RecoveryReports(runtime, () => catalog.list());
     this.storeId = parts.storeId;
     this.readOnly = parts.readOnly;
     this.#cache = new ObjectCache({ store, tailBytes: config.cache.tailSizeBytes, cacheBytes: config.cache.sizeBytes });
@@ -102,6 +111,7 @@ export class Engine implements EngineApi {
       sparseIndexes: this.#sparseIndexes,
       runtime,
       readOnly: parts.readOnly,
+      ackAfterUpload: config.storage.object.ackAfterUpload || parts.readOnly,
       batchBytesMax: config.batch.maxBytes,
       shard: (id) => this.#shard(id),
       throwIfClosed: () => this.#throwIfClosed(),
@@ -121,6 +131,7 @@ export class Engine implements EngineApi {
       );
     }
     const { runtime, config, catalog } = this.#parts;
+    checkTopicAck(options.ack, config);
     const id = runtime.random.bytes(16);
     // Where a topic begins is spread too, or shard 0 would hold every topic of one partition.
     const first = new DataView(id.buffer, id.byteOffset).getUint32(0) % config.shards;
@@ -129,6 +140,7 @@ export class Engine implements EngineApi {
       id: Buffer.from(id).toString("hex") as TopicId,
       partitions: options.partitions,
       compression,
+      ...(options.ack === undefined ? {} : { ack: options.ack }),
       shards: Array.from({ length: options.partitions }, (_, partition) => (first + partition) % config.shards),
       createdAt: new Date(runtime.clock.now()).toISOString(),
     };
@@ -181,6 +193,7 @@ export class Engine implements EngineApi {
       appendedRecords: 0,
       appendedBytes: 0,
       storedBytes: 0,
+      bufferedLost: 0,
       checkpointsWritten: 0,
       checkpointsFailed: 0,
       checkpointFallbacks: 0,
@@ -196,20 +209,55 @@ export class Engine implements EngineApi {
       uploads: { partLimit: partLimiter.limit, partsInFlight: partLimiter.inFlight, throttled: partLimiter.throttled },
       ...total,
       pendingBytes: this.#admission.pendingBytes,
+      journal: journalMetrics(this.#shards.values(), this.#parts.config),
       cache: this.#cache.metrics(),
       footersRebuilt: this.#sparseIndexes.rebuilt,
     };
   }
 
-  close(): Promise<void> {
+  async recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]> {
+    this.#throwIfNotWritable();
+    await this.#resume({ upload: true }, onProgress);
+    return this.#recoveries.list;
+  }
+
+  recoveryReports(): readonly RecoveryReport[] {
+    return this.#recoveries.list;
+  }
+
+  /** Looks after what is in the journals of all shards that have one. */
+  async #resume(
+    options: { readonly upload: boolean },
+    onProgress?: (progress: RecoveryProgress) => void,
+  ): Promise<void> {
+    const shards = (this.#parts.journals?.shards() ?? []).map((id) => this.#shard(id));
+    const report = (shard: Shard, records: number): void => {
+      const { frames, bytes, records: left } = shard.lag ?? { frames: 0, bytes: 0, records: 0 };
+      onProgress?.({ shard: shard.id, framesLeft: frames, bytesLeft: bytes, recordsUploaded: records - left });
+    };
+    const stops = (onProgress === undefined ? [] : shards).map((shard) => {
+      const records = shard.lag?.records ?? 0;
+      return shard.onCommit(() => report(shard, records));
+    });
+    try {
+      await all(shards.map((shard) => shard.resume(options)));
+    } finally {
+      for (const stop of stops) stop();
+    }
+  }
+
+  close(): Promise<CloseReport> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(): Promise<CloseReport> {
     try {
-      await all([...this.#shards.values()].map((shard) => shard.close()));
+      const shards = [...this.#shards.values()];
+      const left = await all(shards.map(async (shard) => ({ shard: shard.id, ...(await shard.close()) })));
+      return { journaled: left.filter(({ records }) => records > 0) };
     } finally {
+      await this.#parts.journals?.close();
       await this.#parts.close();
     }
   }
@@ -217,9 +265,11 @@ export class Engine implements EngineApi {
   #shard(id: number): Shard {
     const known = this.#shards.get(id);
     if (known !== undefined) return known;
-    const { config, runtime, store, writerId } = this.#parts;
+    const { config, runtime, store, writerId, journals } = this.#parts;
     const shard = new Shard({
       shard: id as ShardId,
+      journal: shardJournal(journals, id as ShardId, config, runtime),
+      onRecovery: (recovery) => this.#recoveries.add(recovery),
       store,
       runtime,
       writerId,
@@ -236,6 +286,7 @@ export class Engine implements EngineApi {
           signal,
         }),
       settings: {
+        shutdownTimeoutMs: config.shutdownTimeoutMs,
         checkpointEvery: config.index.checkpointEvery,
         lingerMs: config.flush.lingerMs,
         flushBytesMax: config.flush.maxBytes,
@@ -264,7 +315,7 @@ export class Engine implements EngineApi {
 }
 
 /** Waits for all, then rejects with the first error: none is left running, none unhandled. */
-async function all(tasks: readonly Promise<void>[]): Promise<void> {
-  const outcomes = await Promise.allSettled(tasks);
-  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+async function all<T>(tasks: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(tasks);
+  return await Promise.all(tasks);
 }

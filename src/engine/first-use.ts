@@ -14,6 +14,7 @@ import {
   verdictOf,
   type ProbeFacts,
 } from "../object-store/probe/store-probe.ts";
+import { createHeaderName } from "../object-store/s3-create-header.ts";
 import { settling } from "../object-store/settling.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { StoreFacts } from "./open-store.ts";
@@ -52,7 +53,7 @@ export async function proveStore(options: FirstUse): Promise<number> {
     const random = hex(runtime.random.bytes(8));
     await writeProbeRecord(store, { server, facts, timeMs: runtime.clock.now(), random, writerId: options.writerId });
   }
-  const failed = failedFacts(facts);
+  const failed = failedFacts(facts, createHeaderName(config.storage.object.createIfAbsent));
   if (failed.length > 0) throw new UnsupportedProviderError(placeOf(config), failed, verdictOf(facts) !== "unusable");
   learn(options.facts, facts);
   runtime.logger.info("probed the object store: it can be fenced", { ...facts, requests });
@@ -94,7 +95,14 @@ async function probe(options: FirstUse): Promise<{ readonly facts: ProbeFacts; r
   const wire = options.s3 === undefined ? undefined : new S3Wire(options.s3, runtime.clock);
   const race = wire?.race ?? raceOver(meter.store);
   try {
-    const outcome = await probeStore({ store, race, wire, prefix, random });
+    const outcome = await probeStore({
+      store,
+      race,
+      header: createHeaderName(config.storage.object.createIfAbsent),
+      wire,
+      prefix,
+      random,
+    });
     if (outcome.kind === "unclear") {
       throw new ObjectStoreError(
         `probe of ${placeOf(config)}: ${outcome.detail}; try again, or look closer with tierlog doctor`,

@@ -1,4 +1,4 @@
-import type { AppendReceipt, Offset, PartitionId, Watermarks } from "../domain.ts";
+import type { AckLevel, AppendReceipt, Offset, PartitionId, Watermarks } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
 import { decodeRecords } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
@@ -10,6 +10,7 @@ import { readBatches } from "../shard/partition-reader.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type {
+  AppendOptions,
   EncodedAppend,
   PartitionApi,
   PartitionInspection,
@@ -21,6 +22,7 @@ import type {
 import type { Catalog } from "./catalog.ts";
 
 const READ_BYTES = 1024 * 1024;
+const ACK_LEVELS: readonly AckLevel[] = ["buffered", "journaled", "uploaded"];
 /** How often a follower of somebody else's partition looks for news: one GET each time. */
 const FOLLOW_POLL_MS = 250;
 
@@ -31,6 +33,7 @@ export interface EngineContext {
   readonly sparseIndexes: SparseIndexes;
   readonly runtime: Runtime;
   readonly readOnly: boolean;
+  readonly ackAfterUpload: boolean;
   readonly batchBytesMax: number;
   shard(id: number): Shard;
   throwIfClosed(): void;
@@ -58,10 +61,7 @@ export class Partition implements PartitionApi {
     return this.#shard.flushNumber;
   }
 
-  append(
-    input: readonly LogRecord[] | EncodedAppend,
-    options: { readonly signal?: AbortSignal } = {},
-  ): Promise<AppendReceipt> {
+  append(input: readonly LogRecord[] | EncodedAppend, options: AppendOptions = {}): Promise<AppendReceipt> {
     const { catalog, readOnly } = this.#context;
     try {
       this.#context.throwIfClosed();
@@ -72,14 +72,38 @@ export class Partition implements PartitionApi {
           "it was opened read-only: open it without readOnly to append",
         );
       const body = isEncoded(input) ? input.encodedBatch : input;
+      const level = this.#level(options.ack);
       const target = { ...this.#id, compression: this.#description.compression };
       const checking = catalog.check(this.#description);
-      if (checking === undefined) return this.#shard.append(target, body, options.signal);
+      if (checking === undefined) return this.#shard.append(target, body, level, options.signal);
       const own = body instanceof Uint8Array ? body : copyRecords(body);
-      return checking.then(() => this.#shard.append(target, own, options.signal));
+      return checking.then(() => this.#shard.append(target, own, level, options.signal));
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** What an append waits for: what it asks for, else what its topic does, else what the config says. */
+  #level(asked: AckLevel | undefined): AckLevel {
+    const { ackAfterUpload } = this.#context;
+    const level = asked ?? this.#description.ack ?? (ackAfterUpload ? "uploaded" : "journaled");
+    if (!ACK_LEVELS.includes(level)) {
+      throw new InvalidArgumentError("ack", level, `unknown level, possible are ${ACK_LEVELS.join(", ")}`);
+    }
+    if (level === "journaled" && ackAfterUpload) {
+      const whose = asked === undefined ? `topic ${this.topic} asks for it` : "it was asked for";
+      throw new InvalidArgumentError(
+        "ack",
+        level,
+        `${whose}, but there is no journal: system.storage.object.ack_after_upload is true`,
+      );
+    }
+    return level;
+  }
+
+  /** Readers see a record once the level of its topic is reached. */
+  get #visible(): "journaled" | "uploaded" {
+    return this.#description.ack ?? (this.#context.ackAfterUpload ? "uploaded" : "journaled");
   }
 
   async read(options: ReadOptions): Promise<ReadResult> {
@@ -90,7 +114,15 @@ export class Partition implements PartitionApi {
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 1)
       throw new InvalidArgumentError("maxBytes", maxBytes, "must be an integer ≥ 1");
     const { cache, sparseIndexes } = this.#context;
-    const { batches, nextOffset } = await readBatches(this.#shard, cache, sparseIndexes, this.#id, from, maxBytes);
+    const { batches, nextOffset } = await readBatches(
+      this.#shard,
+      cache,
+      sparseIndexes,
+      this.#id,
+      from,
+      maxBytes,
+      this.#visible,
+    );
     throwIfAborted(options.signal);
     return { batches, nextOffset, watermarks: this.#shard.watermarks(this.#id) };
   }
@@ -128,10 +160,12 @@ export class Partition implements PartitionApi {
     this.#context.throwIfClosed();
     const state = await this.#shard.refresh();
     const extents = state.extents(this.#id);
+    const { lag } = this.#shard;
     return {
       partition: this.number,
       shard: this.#shard.id,
       watermarks: this.#shard.watermarks(this.#id),
+      ...(lag === undefined ? {} : { lag: { records: lag.records, bytes: lag.bytes, ms: lag.ms } }),
       extents: extents?.count ?? 0,
       bytes: extents?.bytes ?? 0,
       objects: extents?.objects() ?? 0,
@@ -144,7 +178,10 @@ export class Partition implements PartitionApi {
 
   async #startOf(from: RecordsOptions["from"]): Promise<Offset> {
     if (from === "earliest") return (await this.watermarks()).start;
-    if (from === "latest") return (await this.watermarks()).uploaded;
+    if (from === "latest") {
+      const { uploaded, durable } = await this.watermarks();
+      return this.#visible === "journaled" ? durable : uploaded;
+    }
     checkOffset(from);
     return from as Offset;
   }

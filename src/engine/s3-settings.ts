@@ -1,8 +1,8 @@
 import type { Config, EncryptionConfig, ObjectConfig } from "../config/config.ts";
 import { readCustomerKey } from "../config/read-customer-key.ts";
 import { storeUrl } from "../config/s3-names.ts";
+import type { S3WireSettings } from "../object-store/probe/s3-wire.ts";
 import { proxyFor } from "../object-store/proxy.ts";
-import type { S3ClientSettings } from "../object-store/s3-client.ts";
 import { fixedCredentials, type CredentialsProvider } from "../object-store/s3-credentials.ts";
 import type { S3Encryption } from "../object-store/s3-encryption.ts";
 import { readTlsFiles } from "../object-store/tls-files.ts";
@@ -20,7 +20,7 @@ export function uploadPartsMax(partsInFlight: number): number {
 }
 
 /** The bucket of a config, and how it is reached. */
-export type S3Settings = S3ClientSettings & { readonly bucket: string; readonly prefix: string };
+export type S3Settings = S3WireSettings;
 
 /**
  * What the config and the environment say about the bucket, as the object-store room takes it. Once for all clients of an engine:
@@ -42,6 +42,7 @@ export async function s3Settings(
     forcePathStyle,
     createIfAbsent,
     requestTimeoutMs,
+    checksummed: object.payloadSigning === "unsigned",
     // No part waits for a socket: the time of its attempt runs meanwhile.
     maxSockets: uploadPartsMax(partsInFlight) + READ_SOCKETS,
     ...(endpoint === undefined ? {} : { endpoint }),

@@ -3,7 +3,7 @@ import { asTierlogError, InvalidArgumentError } from "../errors.ts";
 import { checkRecords } from "../record/batch-builder.ts";
 import { partitionForKey } from "../record/murmur2.ts";
 import type { LogRecord } from "../record/record.ts";
-import type { TopicApi, TopicDescription } from "./api.ts";
+import type { AppendOptions, TopicApi, TopicDescription } from "./api.ts";
 import { Partition, type EngineContext } from "./partition.ts";
 
 export class Topic implements TopicApi {
@@ -32,7 +32,7 @@ export class Topic implements TopicApi {
     return partition;
   }
 
-  async append(records: readonly LogRecord[]): Promise<readonly AppendReceipt[]> {
+  async append(records: readonly LogRecord[], options?: AppendOptions): Promise<readonly AppendReceipt[]> {
     // Before any group is sent: a bad record in one must not leave the others stored.
     checkRecords(records, this.#context.batchBytesMax);
     const groups = new Map<number, LogRecord[]>();
@@ -43,7 +43,7 @@ export class Topic implements TopicApi {
       if (group === undefined) groups.set(number, [record]);
       else group.push(record);
     }
-    return allOrFailure([...groups].map(([number, group]) => this.partition(number).append(group)));
+    return allOrFailure([...groups].map(([number, group]) => this.partition(number).append(group, options)));
   }
 
   /** One partition per flush, the next one for the next: full batches, and all partitions used in turn. */

@@ -23,7 +23,7 @@ import {
   type Link,
   type LinkEntry,
 } from "./index-file.ts";
-import { ShardState, type Liveness } from "./shard-state.ts";
+import { ShardState, type Fence, type Liveness } from "./shard-state.ts";
 import { newWriteId, type WriteId } from "./write-id.ts";
 
 /** The first GET of a link: holds header and directory of about 1,300 extents; the header says when a second is needed. */
@@ -32,6 +32,24 @@ const FIRST_READ_BYTES = 64 * 1024;
 const READ_AHEAD_MAX = 16;
 /** An owner that sent nothing for so long looks for a successor when it is asked for news. */
 const LOOK_AFTER_MS = 5000;
+/** Links looked at for the newest one that holds records. */
+const LOOK_BACK_MAX = 64;
+
+interface Instant {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+/** What a fence carries of the journal of this shard (rule 11). */
+export interface FenceJournal {
+  /**
+   * Called with the fence that is live, before ours is made: the id that ours shall carry, `NO_JOURNAL` where there is none. A
+   * journal whose copy went on elsewhere takes a new id here.
+   */
+  idBehind(fence: Fence | undefined): Promise<string>;
+  /** Brings the writeId of a fence to the disk before it is sent. */
+  recordFence(writeId: WriteId): Promise<void>;
+}
 
 export interface IndexChainOptions {
   /** Settling: a put if-absent must answer "written" exactly when the object is ours (DESIGN section 4 rule 4). */
@@ -74,6 +92,8 @@ export class IndexChain {
   #refreshing: Promise<void> | undefined;
   /** When we last sent a link, or looked whether somebody else did. */
   #lookedAtMs = 0;
+  /** When the request started whose answer last showed that the epoch is ours; undefined while it never did. */
+  #provedAt: Instant | undefined;
   readonly #checkpoints: Checkpoints;
   /** The newest checkpoint that was listed when folding began. */
   #newestListed: Seq | undefined;
@@ -126,9 +146,10 @@ export class IndexChain {
 
   /**
    * Takes the shard over (rule 2): resolves when our fence is live in our own fold. `FencedError`, final for this object, when
-   * another writer took over at the same time or since our last turn. Any other error may be tried again by another call.
+   * another writer took over at the same time or since our last turn. Any other error may be tried again by another call. The fence
+   * carries the id of `journal`.
    */
-  takeOver(): Promise<Epoch> {
+  takeOver(journal?: FenceJournal): Promise<Epoch> {
     return this.#mutex.run(async () => {
       this.#throwIfOver();
       this.#owner = false;
@@ -138,7 +159,9 @@ export class IndexChain {
       for (;;) {
         const epoch = (this.#state.epoch + 1) as Epoch;
         if (epoch > MAX_EPOCH) throw new InvariantError(`shard ${this.#options.shard} has used up its epochs`);
-        const { link, bytes } = await this.#encode(epoch, [{ type: "fence", journalId: NO_JOURNAL, endpoint: "" }], []);
+        const journalId = (await journal?.idBehind(this.#state.fence)) ?? NO_JOURNAL;
+        const { link, bytes } = await this.#encode(epoch, [{ type: "fence", journalId, endpoint: "" }], []);
+        await journal?.recordFence(link.writeId);
         this.#unsettledFences.add(link.writeId);
         if (await this.#create(link.seq, bytes)) {
           if (this.#applyOwn(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
@@ -209,6 +232,66 @@ export class IndexChain {
   }
 
   /**
+   * How long ago the request started whose answer last showed that our epoch is the chain's: infinite while we are not the owner. By
+   * the greater of two clocks: the monotonic one stands still while the machine is suspended, the other may be set back.
+   */
+  get proofAgeMs(): number {
+    if (!this.#owner || this.#provedAt === undefined) return Number.POSITIVE_INFINITY;
+    const { clock } = this.#options;
+    return Math.max(clock.monotonic() - this.#provedAt.monotonicMs, clock.now() - this.#provedAt.wallMs);
+  }
+
+  /**
+   * Asks the store whether our epoch is still the chain's: one GET where it is. `FencedError`, final, where it is not.
+   * REQUIRES: `isOwner`.
+   */
+  async prove(): Promise<void> {
+    const { store, shard } = this.#options;
+    const epoch = this.#ownEpoch;
+    const startedAt = this.#instant();
+    const seq = this.#state.nextSeq;
+    const found = await store.get(indexKey(shard, seq), { range: IDENTITY_RANGE });
+    if (found !== undefined) {
+      await this.#mutex.run(async () => {
+        if (!this.#owner || this.#state.nextSeq > seq) return;
+        await this.#foldOrEndTurn();
+      });
+    }
+    this.#throwIfOver();
+    // A turn that began meanwhile has a proof of its own.
+    if (this.#owner && this.#ownEpoch === epoch && found === undefined) this.#proved(startedAt);
+  }
+
+  /** When the newest link that holds records was made, as its writer's clock had it; undefined where none is near the end of the chain. */
+  async lastAppendAtMs(): Promise<number | undefined> {
+    for (let seq = this.#state.nextSeq - 1; seq >= Math.max(0, this.#state.nextSeq - LOOK_BACK_MAX); seq--) {
+      const link = await this.#fetch(seq as Seq);
+      if (link?.entries.some(({ type }) => type === "append") === true) return link.createdAtMs;
+    }
+    return undefined;
+  }
+
+  #instant(): Instant {
+    const { clock } = this.#options;
+    return { monotonicMs: clock.monotonic(), wallMs: clock.now() };
+  }
+
+  #proved(startedAt: Instant): void {
+    if (this.#provedAt === undefined || startedAt.monotonicMs > this.#provedAt.monotonicMs) this.#provedAt = startedAt;
+  }
+
+  /** Folds on as owner: what is found behind our last link ends our turn, unless it is void. */
+  async #foldOrEndTurn(): Promise<void> {
+    const lastOwn = this.#state.lastLive;
+    try {
+      await this.#foldOn();
+    } finally {
+      // Also when the fold broke off behind the fence: our next link would follow links that are not ours.
+      if (this.#state.lastLive !== lastOwn) this.#fencedOut();
+    }
+  }
+
+  /**
    * A writer that never appends again would never hear of its successor, and its readers would wait for ever. In the background
    * and outside the queue: no reader and no commit waits for this look.
    */
@@ -223,13 +306,7 @@ export class IndexChain {
       await this.#mutex.run(async () => {
         // What was found may be a link of our own, which the fold has passed.
         if (!this.#owner || this.#state.nextSeq > seq) return;
-        const lastOwn = this.#state.lastLive;
-        try {
-          await this.#foldOn();
-        } finally {
-          // Also when the fold broke off behind the fence: our next link would follow links that are not ours.
-          if (this.#state.lastLive !== lastOwn) this.#fencedOut();
-        }
+        await this.#foldOrEndTurn();
       });
     };
     // Not knowing changes nothing: a later call looks again, and a commit finds out.
@@ -261,15 +338,18 @@ export class IndexChain {
     );
   }
 
-  /** true: our bytes stand at `seq`. false: somebody else's do. */
+  /** true: our bytes stand at `seq`, which nothing stood at when this call began. false: somebody else's do. */
   async #create(seq: Seq, bytes: Uint8Array): Promise<boolean> {
     const key = indexKey(this.#options.shard, seq);
-    this.#lookedAtMs = this.#options.clock.monotonic();
+    const startedAt = this.#instant();
+    this.#lookedAtMs = startedAt.monotonicMs;
     const outcome = await this.#options.store.put(key, bytes, {
       condition: { kind: "if-absent" },
       identity: IDENTITY_RANGE,
     });
-    return outcome.kind === "written";
+    if (outcome.kind !== "written") return false;
+    this.#proved(startedAt);
+    return true;
   }
 
   /** REQUIRES: the link is known to stand at its seq. */
@@ -400,4 +480,4 @@ export class IndexChain {
 }
 
 /** The journal id of a shard without a journal. */
-const NO_JOURNAL = "0".repeat(32);
+export const NO_JOURNAL = "0".repeat(32);

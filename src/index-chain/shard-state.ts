@@ -1,4 +1,12 @@
-import { partitionKey, type Epoch, type ObjectKey, type PartitionId, type Seq, type ShardId } from "../domain.ts";
+import {
+  partitionKey,
+  type Epoch,
+  type ObjectKey,
+  type Offset,
+  type PartitionId,
+  type Seq,
+  type ShardId,
+} from "../domain.ts";
 import { CorruptionError, InvariantError } from "../errors.ts";
 import { indexKey } from "../object-store/object-names.ts";
 import type { FrozenExtents } from "./extent-columns.ts";
@@ -94,6 +102,15 @@ export class ShardState {
   /** The extents of a partition; undefined before its first record. */
   extents(id: PartitionId): ExtentList | undefined {
     return this.#partitions.get(partitionKey(id))?.extents;
+  }
+
+  /** Where each partition ends. */
+  ends(): readonly (PartitionId & { readonly firstOffset: Offset })[] {
+    return Array.from(this.#partitions.values(), ({ topicId, partition, extents }) => ({
+      topicId,
+      partition,
+      firstOffset: extents.nextOffset,
+    }));
   }
 
   /** Memory of the columns of all extents. */

@@ -7,7 +7,7 @@ import { HttpsProxyAgent } from "https-proxy-agent";
 import { systemClock } from "../runtime/clock.ts";
 import { startAttempt } from "./attempt.ts";
 import type { Proxy } from "./proxy.ts";
-import type { TlsOptions } from "./tls-files.ts";
+import { PLAIN_TLS, type TlsOptions } from "./tls-files.ts";
 
 export interface ProxyAgentSettings {
   readonly proxy: Proxy;
@@ -84,7 +84,8 @@ export class ForwardAgent extends HttpProxyAgent<string> {
 function agentOptions({ proxy: { authorization }, maxSockets }: ProxyAgentSettings) {
   const headers = (): Record<string, string> =>
     authorization === undefined ? {} : { "Proxy-Authorization": authorization };
-  return { keepAlive: true, maxSockets, headers };
+  // For the link to a proxy of kind https.
+  return { keepAlive: true, maxSockets, headers, ...PLAIN_TLS };
 }
 
 /**

@@ -1,3 +1,5 @@
+import { BlockList, isIP } from "node:net";
+
 import { isLoopback } from "../config/s3-names.ts";
 import { ConfigError } from "../errors.ts";
 import type { Environment } from "../runtime/environment.ts";
@@ -15,8 +17,8 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { "http:": "80", "https:
 /**
  * The proxy for requests to `target`, by the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, also in small letters, which
  * win. As curl and Go read them, where those agree: a name in NO_PROXY covers the names below it, with or without a dot or `*.` in
- * front; a port restricts it; `*` is everything. This machine is never asked through a proxy. Throws `ConfigError` for a proxy that
- * cannot be used.
+ * front; an address with the length of a prefix covers its network; a port restricts both; `*` is everything. This machine is never
+ * asked through a proxy. Throws `ConfigError` for a proxy that cannot be used.
  *
  * Not by `proxy-from-env`: it reads `process.env` alone, and takes "example.com" in NO_PROXY for that one host.
  */
@@ -44,9 +46,21 @@ function isExcepted(hostname: string, port: string, environment: Environment): b
       if (entry === "*") return true;
       const [, name = "", onlyPort] = /^(\[[^\]]*\]|[^:]*|.*:.*:[^:]*?)(?::(\d+))?$/.exec(entry) ?? [];
       if (onlyPort !== undefined && onlyPort !== port) return false;
+      if (name.includes("/")) return isInNetwork(host, bare(name));
       const excepted = bare(name).replace(/^\*?\./, "");
       return excepted !== "" && (host === excepted || host.endsWith(`.${excepted}`));
     });
+}
+
+/** `network` as in "10.0.0.0/8" or "fd00::/8". A host that is a name is in none: it is not looked up. */
+function isInNetwork(host: string, network: string): boolean {
+  const [, address = "", bits = ""] = /^([0-9a-f.:]+)\/(\d{1,3})$/.exec(network) ?? [];
+  const [family, length] = [isIP(address), Number(bits)];
+  if (family === 0 || isIP(host) !== family || length > (family === 4 ? 32 : 128)) return false;
+  const kind = family === 4 ? "ipv4" : "ipv6";
+  const list = new BlockList();
+  list.addSubnet(address, length, kind);
+  return list.check(host, kind);
 }
 
 /** Without the brackets of an IPv6 address. */

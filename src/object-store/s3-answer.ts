@@ -11,6 +11,8 @@ export interface S3Answer {
   readonly region: string | undefined;
   /** The text complains about a checksum, or about a payload that is not signed. */
   readonly aboutChecksum: boolean;
+  /** The text says that one is required. */
+  readonly wantsChecksum: boolean;
   /** Where no answer came: Node's code, as in `ECONNRESET`, or a name. */
   readonly network: string;
   /** A stand-in for the SDK's error, which carries the answer. "SignatureDoesNotMatch" repeats headers with the session token. */
@@ -47,6 +49,7 @@ export function readAnswer(thrown: unknown): S3Answer {
     requestId: typeof requestId === "string" && requestId !== "" ? requestId : undefined,
     region: regionOf(thrown),
     aboutChecksum: /checksum|unsigned.?payload/i.test(textOf(thrown)),
+    wantsChecksum: /(content-md5|checksum).*\brequired\b/i.test(textOf(thrown)),
     network,
     cause,
   };

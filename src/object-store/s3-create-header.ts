@@ -3,6 +3,11 @@ import type { S3Client } from "@aws-sdk/client-s3";
 import type { CreateIfAbsentHeader } from "../config/provider-presets.ts";
 import { signForGoogle, type SignedRequest } from "./google-signature.ts";
 
+/** As people write it. */
+export function createHeaderName(header: CreateIfAbsentHeader): string {
+  return header === "if-none-match" ? "If-None-Match" : header;
+}
+
 /** Says "only if absent" as a PUT must say it to this provider, wherever the SDK says `If-None-Match: *`. */
 export function spellCreateIfAbsent(client: S3Client, header: CreateIfAbsentHeader): void {
   if (header === "if-none-match") return;

@@ -189,7 +189,7 @@ export function makesObject(operation: S3Operation): boolean {
 /** The verdict on one key of a multi-delete, which is answered inside a 200. */
 export function deleteError(request: S3Request, code: string, failedKeys: number): ObjectStoreError {
   const status = /Internal|Unavailable|Timeout|Busy/.test(code) ? 503 : code === "AccessDenied" ? 403 : 400;
-  const answer = { code, region: undefined, aboutChecksum: false };
+  const answer = { code, region: undefined, aboutChecksum: false, wantsChecksum: false };
   const verdict = BY_CODE[code] ?? statusVerdict(status, request, answer);
   const others = failedKeys > 1 ? ` and ${failedKeys - 1} more keys` : "";
   return new ObjectStoreError(`delete ${request.key}${others}: ${code}: ${verdict.advice}`, {
@@ -206,8 +206,14 @@ function isConditional({ operation, condition }: S3Request): boolean {
 function statusVerdict(
   status: number,
   request: S3Request,
-  { code, region, aboutChecksum }: Pick<S3Answer, "code" | "region" | "aboutChecksum">,
+  { code, region, aboutChecksum, wantsChecksum }: Pick<S3Answer, "code" | "region" | "aboutChecksum" | "wantsChecksum">,
 ): Verdict {
+  if (status === 400 && wantsChecksum && (request.operation === "put" || request.operation === "uploadPart")) {
+    return {
+      ...REFUSED,
+      advice: `this bucket wants a checksum with every object, as Object Lock with a default retention does: set ${SETTING}.payload_signing to "unsigned"`,
+    };
+  }
   if ((status === 400 || status === 501) && aboutChecksum && request.operation !== "delete") {
     return { ...REFUSED, advice: `this store takes no checksum headers: set ${SETTING}.payload_signing to "signed"` };
   }
@@ -345,6 +351,11 @@ const PROXY_LOGIN: Verdict = {
   advice: "the proxy wants other credentials: they belong into its address in HTTPS_PROXY or HTTP_PROXY",
 };
 
+const PROXY_CERTIFICATE: Verdict = {
+  ...REFUSED,
+  advice: "the certificate of the proxy is not one to trust: name the file of its authority in NODE_EXTRA_CA_CERTS",
+};
+
 /** By the status with which a proxy refused a tunnel: nothing was sent. */
 function tunnelVerdict(status: number): Verdict {
   if (status === 407) return PROXY_LOGIN;
@@ -359,7 +370,8 @@ function networkVerdict(thrown: unknown, { network }: S3Answer): Verdict {
     return { ...REFUSED, advice: "no credentials were found: set them in the config or the environment" };
   }
   const tls = BY_TLS_CODE[network];
-  if (tls !== undefined) return tls;
+  // A handshake with the store comes after connecting; one with a proxy is a part of that.
+  if (tls !== undefined) return neverConnected(thrown) ? PROXY_CERTIFICATE : tls;
   const proxy = /^PROXY_HTTP_(\d+)$/.exec(network);
   if (proxy !== null) return tunnelVerdict(Number(proxy[1]));
   const handshake = handshakeVerdict(network, thrown);

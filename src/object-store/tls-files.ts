@@ -8,6 +8,8 @@ import { readTextFile } from "../runtime/text-file.ts";
 /** As Node's `tls` takes it. */
 export interface TlsOptions {
   readonly minVersion: SecureVersion;
+  /** Always: whoever is not checked may be anybody, and is shown credentials and customers' keys. */
+  readonly rejectUnauthorized: true;
   /** PEM: the only authorities that are trusted. undefined: those of Node. */
   readonly ca?: string;
   /** PEM: shown to a server that asks; `key` belongs to it and is a secret. */
@@ -15,8 +17,8 @@ export interface TlsOptions {
   readonly key?: string;
 }
 
-/** Node's default can be lowered from outside, by a flag or NODE_OPTIONS. */
-export const PLAIN_TLS: TlsOptions = { minVersion: "TLSv1.2" };
+/** Node's defaults can be lowered from outside: by a flag, NODE_OPTIONS, or NODE_TLS_REJECT_UNAUTHORIZED. */
+export const PLAIN_TLS: TlsOptions = { minVersion: "TLSv1.2", rejectUnauthorized: true };
 
 const FILES = [
   { path: "system.storage.object.tls_ca_file", name: "ca", field: "tlsCaFile" },

@@ -2,6 +2,8 @@ import { constants } from "node:fs";
 import * as fs from "node:fs/promises";
 import { dirname, join } from "node:path";
 
+import { openFile, type OpenFileOptions, type RandomAccessFile } from "./random-access-file.ts";
+
 /**
  * The part of a file system that the stores need, injected so that tests can fail any call. Errors are Node's own
  * (`code` ENOENT, EEXIST, ENOSPC, …): the callers translate them.
@@ -33,6 +35,10 @@ export interface FileSystem {
   syncDirectory(path: string): Promise<void>;
   /** Entries in no particular order; a missing directory is empty. */
   list(path: string): Promise<readonly DirectoryEntry[]>;
+  /** What stands under this name, a symbolic link being "other"; undefined: nothing. */
+  kind(path: string): Promise<DirectoryEntry["kind"] | undefined>;
+  /** Opens a file for positional reads and writes. The caller closes it. */
+  open(path: string, options: OpenFileOptions): Promise<RandomAccessFile>;
 }
 
 /** Bytes [start, end). */
@@ -156,6 +162,18 @@ export const nodeFileSystem: FileSystem = {
       throw error;
     }
   },
+
+  async kind(path) {
+    try {
+      const stat = await fs.lstat(path);
+      return stat.isFile() ? "file" : stat.isDirectory() ? "directory" : "other";
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+  },
+
+  open: openFile,
 };
 
 const COPY_BYTES = 1024 * 1024;

@@ -7,3 +7,8 @@ import type { Random } from "./random.ts";
 export function writerIdentity(random: Random): string {
   return `${hostname()}:${pid}:${Buffer.from(random.bytes(2)).toString("hex")}`;
 }
+
+/** Who holds a lock, for people. */
+export function processIdentity(): { readonly pid: number; readonly host: string } {
+  return { pid, host: hostname() };
+}

@@ -15,3 +15,8 @@ function goOn(): void {
   waiting.shift()?.();
   if (waiting.length > 0) setImmediate(goOn);
 }
+
+/** Runs `callback` once everything that this turn of the event loop still has to do is done: what comes in meanwhile can ride with it. */
+export function afterThisTurn(callback: () => void): void {
+  setImmediate(callback);
+}

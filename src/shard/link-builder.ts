@@ -1,5 +1,5 @@
 import { linkOverheadBytes, type DataObjectRef, type LinkEntry, type LinkExtent } from "../index-chain/index-file.ts";
-import type { PreparedFlight } from "./flight.ts";
+import type { PreparedFlight } from "./prepare.ts";
 
 /** Collects the flushes that one link names: data objects, and batches inline as far as they fit. */
 export class LinkBuilder {

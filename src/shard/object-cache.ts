@@ -2,7 +2,7 @@ import type { ObjectKey } from "../domain.ts";
 import { CorruptionError, InvariantError, MissingObjectError } from "../errors.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { Semaphore } from "../runtime/mutex.ts";
-import type { TailChunk } from "./flight.ts";
+import type { TailChunk } from "./prepare.ts";
 
 export interface ObjectCacheOptions {
   readonly store: ObjectStore;

@@ -1,11 +1,24 @@
 import type { ObjectKey, Offset, PartitionId } from "../domain.ts";
-import { isTierlogError, OffsetOutOfRangeError } from "../errors.ts";
+import { InvariantError, isTierlogError, OffsetOutOfRangeError } from "../errors.ts";
 import type { Extent, ExtentList } from "../index-chain/extent-list.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
-import { walkExtent, type ExpectedExtent } from "../record/batch.ts";
+import { readBatchHeader, walkExtent, type ExpectedExtent } from "../record/batch.ts";
 import type { ObjectCache } from "./object-cache.ts";
-import type { Shard } from "./shard.ts";
+import type { PlacedBatch } from "./prepare.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
+
+/** What a reader looks at: a `Shard`. */
+export interface ReadView {
+  /** Without asking the store; undefined where nothing was ever folded. */
+  readonly knownState: ShardState | undefined;
+  /** As far as the chain was folded, maybe empty. */
+  readonly chainState: ShardState;
+  refresh(): Promise<ShardState>;
+  /** Where a partition ends in chain and journal; undefined where only the chain tells. */
+  durableEnd(id: PartitionId): Offset | undefined;
+  /** Batches that are in the journal and not in the chain, from the one that holds `from` on; undefined: none is. */
+  readJournaled(id: PartitionId, from: number, maxBytes: number): Promise<readonly PlacedBatch[] | undefined>;
+}
 
 export interface BatchesRead {
   readonly batches: readonly Uint8Array[];
@@ -14,6 +27,7 @@ export interface BatchesRead {
 
 /** A larger extent is read piece by piece: its sparse index says where. */
 const LARGE_EXTENT_BYTES = 512 * 1024;
+const READ_BYTES = 1024 * 1024;
 
 /** Batches that lie side by side, and what the index says about them. */
 interface Piece {
@@ -33,10 +47,65 @@ interface Run {
 
 /**
  * Encoded batches from the one that holds `from` on, up to about `maxBytes` but at least one; none at the end of the log. Each is
- * checked against its CRC and the index. Asks the chain for news only where the known view does not reach past `from`.
+ * checked against its CRC and the index. Asks the chain for news only where the known view does not reach past `from`. `level`
+ * says which records count: those in the chain, or also those that are only in the journal of this process.
  */
 export async function readBatches(
-  shard: Shard,
+  shard: ReadView,
+  cache: ObjectCache,
+  sparseIndexes: SparseIndexes,
+  id: PartitionId,
+  from: number,
+  maxBytes: number,
+  level: "journaled" | "uploaded",
+): Promise<BatchesRead> {
+  for (;;) {
+    const durable = level === "journaled" ? shard.durableEnd(id) : undefined;
+    const known = shard.chainState.extents(id)?.nextOffset ?? 0;
+    if (durable === undefined || from < known) {
+      return await readUploaded(shard, cache, sparseIndexes, id, from, maxBytes);
+    }
+    if (from > durable) {
+      throw new OffsetOutOfRangeError(from, shard.chainState.extents(id)?.startOffset ?? 0, durable);
+    }
+    if (from === durable) return { batches: [], nextOffset: from as Offset };
+    const batches = await shard.readJournaled(id, from, maxBytes);
+    const last = batches?.at(-1);
+    if (batches !== undefined && last !== undefined) {
+      return { batches: batches.map(({ bytes }) => bytes), nextOffset: last.nextOffset };
+    }
+    // It went into the chain while we looked, or the shard was lost: either shows in the next look.
+    if (shard.durableEnd(id) === durable && (shard.chainState.extents(id)?.nextOffset ?? 0) === known) {
+      throw new InvariantError(
+        `offset ${from} is neither in the chain, up to ${known}, nor in the journal, up to ${durable}`,
+      );
+    }
+  }
+}
+
+/** All bytes of a partition from offset `from`, where a batch begins, to `end`, where one ends, as the chain has them. */
+export async function readCommitted(
+  shard: ReadView,
+  cache: ObjectCache,
+  sparseIndexes: SparseIndexes,
+  id: PartitionId,
+  from: Offset,
+  end: Offset,
+): Promise<Uint8Array> {
+  const found: Uint8Array[] = [];
+  for (let offset = from; offset < end;) {
+    const { batches, nextOffset } = await readUploaded(shard, cache, sparseIndexes, id, offset, READ_BYTES);
+    if (batches.length === 0) break;
+    for (const batch of batches) {
+      if (readBatchHeader(batch, 0, { key: "committed", position: 0 }).nextOffset <= end) found.push(batch);
+    }
+    offset = nextOffset;
+  }
+  return Buffer.concat(found);
+}
+
+async function readUploaded(
+  shard: ReadView,
   cache: ObjectCache,
   sparseIndexes: SparseIndexes,
   id: PartitionId,
@@ -87,7 +156,7 @@ async function batchesOf(
 }
 
 /** The extents of a partition in a view that reaches past `from`, or as far as the chain goes. */
-async function viewBehind(shard: Shard, id: PartitionId, from: number): Promise<ExtentList | undefined> {
+async function viewBehind(shard: ReadView, id: PartitionId, from: number): Promise<ExtentList | undefined> {
   const known = shard.knownState?.extents(id);
   if (known !== undefined && from < known.nextOffset) return known;
   try {

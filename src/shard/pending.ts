@@ -1,4 +1,4 @@
-import { partitionKey, type AppendReceipt, type Epoch, type Offset, type TopicId } from "../domain.ts";
+import { partitionKey, type AckLevel, type AppendReceipt, type Epoch, type Offset, type TopicId } from "../domain.ts";
 import { InvariantError } from "../errors.ts";
 import { BatchBuilder, type SealedBatch } from "../record/batch-builder.ts";
 import { readBatchHeader } from "../record/batch.ts";
@@ -16,9 +16,10 @@ export interface AppendTarget {
 export interface Waiter {
   readonly resolve: (receipt: AppendReceipt) => void;
   readonly reject: (error: Error) => void;
-  /** What it holds of `flush.max_pending`. */
-  readonly bytes: number;
+  readonly level: AckLevel;
 }
+
+const LEVELS: readonly AckLevel[] = ["buffered", "journaled", "uploaded"];
 
 interface Claim {
   readonly waiter: Waiter;
@@ -32,7 +33,7 @@ interface Claim {
 
 /** A batch on its way: an open builder, or an encoded batch. Gets its base offset when its flush is taken. */
 export class PendingBatch {
-  readonly claims: Claim[] = [];
+  #claims: Claim[] = [];
   #source: BatchBuilder | Uint8Array | undefined;
   #baseOffset: Offset | undefined;
 
@@ -43,6 +44,15 @@ export class PendingBatch {
   /** undefined for an encoded batch, and once sealed. */
   get builder(): BatchBuilder | undefined {
     return this.#source instanceof BatchBuilder ? this.#source : undefined;
+  }
+
+  /** Appends that end here and wait for their ack. */
+  get claims(): number {
+    return this.#claims.length;
+  }
+
+  claim(claim: Claim): void {
+    this.#claims.push(claim);
   }
 
   /** REQUIRES: `assign` was called. */
@@ -74,22 +84,35 @@ export class PendingBatch {
     return { bytes: new Uint8Array(source), recordCount, baseOffset, nextOffset, maxTimestampMs };
   }
 
-  /** Its link is live: acknowledges the appends that end here. */
-  committed(epoch: Epoch): void {
-    for (const { waiter, partition, first, firstDelta, nextDelta } of this.claims) {
+  /** Acknowledges the appends that end here and asked for no more than `level`: how many. REQUIRES: `assign` was called. */
+  reached(level: AckLevel, epoch: Epoch): number {
+    const claims = this.#claims;
+    if (claims.length === 0) return 0;
+    const rank = LEVELS.indexOf(level);
+    const left: Claim[] = [];
+    for (const claim of claims) {
+      const { waiter, partition, first, firstDelta, nextDelta } = claim;
+      if (LEVELS.indexOf(waiter.level) > rank) {
+        left.push(claim);
+        continue;
+      }
       waiter.resolve({
         partition,
         firstOffset: (first.baseOffset + firstDelta) as Offset,
         nextOffset: (this.baseOffset + nextDelta) as Offset,
-        level: "uploaded",
+        level,
         epoch,
       });
     }
+    this.#claims = left;
+    return claims.length - left.length;
   }
 
-  /** Its link is not live, or not known to be: rejects the appends that end here. */
+  /** Rejects the appends that end here and still wait. */
   failed(error: Error): void {
-    for (const { waiter } of this.claims) waiter.reject(error);
+    const claims = this.#claims;
+    this.#claims = [];
+    for (const { waiter } of claims) waiter.reject(error);
   }
 }
 
@@ -117,8 +140,8 @@ export class PendingPartition {
     return this.#records;
   }
 
-  /** REQUIRES: `checkRecords` passed. An append that fits one batch goes into one batch. */
-  appendRecords(records: readonly LogRecord[], nowMs: number, waiter: Waiter): void {
+  /** REQUIRES: `checkRecords` passed. An append that fits one batch goes into one batch. Nobody waits without a `waiter`. */
+  appendRecords(records: readonly LogRecord[], nowMs: number, waiter: Waiter | undefined): void {
     let { pending, builder } = this.#open();
     let firstDelta = builder.recordCount;
     let first = pending;
@@ -133,17 +156,19 @@ export class PendingPartition {
       }
     }
     this.#records += records.length;
+    if (waiter === undefined) return;
     const { partition } = this.target;
-    pending.claims.push({ waiter, partition, first, firstDelta, nextDelta: builder.recordCount });
+    pending.claim({ waiter, partition, first, firstDelta, nextDelta: builder.recordCount });
   }
 
   /** REQUIRES: `checkEncodedBatch` passed. Takes `encoded` over. */
-  appendEncoded(encoded: Uint8Array, recordCount: number, waiter: Waiter): void {
+  appendEncoded(encoded: Uint8Array, recordCount: number, waiter: Waiter | undefined): void {
     const pending = new PendingBatch(encoded);
     this.batches.push(pending);
     this.#records += recordCount;
+    if (waiter === undefined) return;
     const { partition } = this.target;
-    pending.claims.push({ waiter, partition, first: pending, firstDelta: 0, nextDelta: recordCount });
+    pending.claim({ waiter, partition, first: pending, firstDelta: 0, nextDelta: recordCount });
   }
 
   #open(): { pending: PendingBatch; builder: BatchBuilder } {
@@ -164,8 +189,11 @@ export class PendingPartition {
 export class Gathering {
   /** Settles with its appends. */
   readonly done: Promise<void>;
+  /** Appends in it that were acknowledged as buffered: if it is given up, nobody waits to be told. */
+  bufferedAcks = 0;
   readonly #partitions = new Map<string, PendingPartition>();
   #bytes = 0;
+  #appends = 0;
   #settle: { resolve: () => void; reject: (error: Error) => void } = {
     resolve: () => undefined,
     reject: () => undefined,
@@ -181,6 +209,14 @@ export class Gathering {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get appends(): number {
+    return this.#appends;
+  }
+
+  get partitionCount(): number {
+    return this.#partitions.size;
   }
 
   get isEmpty(): boolean {
@@ -206,13 +242,42 @@ export class Gathering {
     return pending;
   }
 
+  /** Counts an append of so many bytes. */
   add(bytes: number): void {
     this.#bytes += bytes;
+    this.#appends++;
   }
 
-  /** Its link is live. */
-  committed(epoch: Epoch): void {
-    for (const batch of this.#batches()) batch.committed(epoch);
+  /**
+   * Gives each batch its place behind where `endOf` says that its partition ends; returns where the partitions end then. May be
+   * called again, as long as nothing is sealed.
+   */
+  assignOffsets(endOf: (target: AppendTarget, key: string) => Offset): Map<string, Offset> {
+    const ends = new Map<string, Offset>();
+    for (const [key, { target, batches }] of this.#partitions) {
+      let offset = endOf(target, key);
+      for (const batch of batches) offset = batch.assign(offset);
+      ends.set(key, offset);
+    }
+    return ends;
+  }
+
+  /** Does an append still wait for its ack? */
+  get isAwaited(): boolean {
+    for (const batch of this.#batches()) if (batch.claims > 0) return true;
+    return false;
+  }
+
+  /** Acknowledges the appends that asked for no more than `level`. REQUIRES: offsets are assigned. */
+  reached(level: AckLevel, epoch: Epoch): void {
+    let acked = 0;
+    for (const batch of this.#batches()) acked += batch.reached(level, epoch);
+    if (level === "buffered") this.bufferedAcks += acked;
+  }
+
+  /** Its link is live: acknowledges all appends. */
+  settled(epoch: Epoch): void {
+    this.reached("uploaded", epoch);
     this.#settle.resolve();
   }
 

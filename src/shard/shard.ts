@@ -1,31 +1,50 @@
 import {
   partitionKey,
+  type AckLevel,
   type AppendReceipt,
   type Offset,
   type PartitionId,
   type ShardId,
   type Watermarks,
 } from "../domain.ts";
-import { asTierlogError, ClosedError, InvalidArgumentError } from "../errors.ts";
+import { asTierlogError, ClosedError, InvalidArgumentError, InvariantError } from "../errors.ts";
 import type { CheckpointMetrics } from "../index-chain/checkpoints.ts";
 import { IndexChain, type Commit } from "../index-chain/index-chain.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
+import type { Journal } from "../journal/journal.ts";
+import type { JournalMetrics } from "../journal/reports.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { Timeout } from "../runtime/timeout.ts";
 import type { Admission } from "./admission.ts";
-import type { PreparedFlight } from "./flight.ts";
-import { FlushPipeline, type FlushPipelineOptions, type FlushSettings } from "./flush-pipeline.ts";
+import { FlushPipeline } from "./flush-pipeline.ts";
+import { JournaledPipeline, type JournaledSettings, type UploadLag } from "./journaled-pipeline.ts";
 import type { ObjectCache } from "./object-cache.ts";
+import { readCommitted } from "./partition-reader.ts";
 import type { AppendTarget, Waiter } from "./pending.ts";
+import type { FlushSettings, Pipeline, PipelineOptions } from "./pipeline.ts";
+import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
+import { lossOf, NOTHING_REPLAYED, takeOver, type ShardRecovery } from "./recovery.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
 
 export interface ShardSettings extends FlushSettings {
   readonly checkpointEvery: number;
   readonly pendingBytesMax: number;
+  /** How long `close` may go on sending what is pending. */
+  readonly shutdownTimeoutMs: number;
+}
+
+/** The journal of one shard. */
+export interface ShardJournal {
+  readonly settings: JournaledSettings;
+  /** Everything appended goes through it. false: there is only what an earlier process left in it. */
+  readonly inUse: boolean;
+  /** "create" always gives one. */
+  readonly open: () => Promise<Journal | undefined>;
 }
 
 export interface ShardOptions {
@@ -35,10 +54,12 @@ export interface ShardOptions {
   readonly runtime: Runtime;
   readonly writerId: string;
   readonly settings: ShardSettings;
+  readonly journal: ShardJournal | undefined;
   readonly admission: Admission;
   readonly cache: ObjectCache;
   readonly sparseIndexes: SparseIndexes;
-  readonly openWriter: FlushPipelineOptions["openWriter"];
+  readonly openWriter: PipelineOptions["openWriter"];
+  readonly onRecovery: (recovery: ShardRecovery) => void;
 }
 
 export interface ShardMetrics extends CheckpointMetrics {
@@ -47,7 +68,17 @@ export interface ShardMetrics extends CheckpointMetrics {
   readonly appendedRecords: number;
   readonly appendedBytes: number;
   readonly storedBytes: number;
+  readonly bufferedLost: number;
 }
+
+/** What stays in the journal of a closed shard. */
+export interface Undrained {
+  readonly records: number;
+  readonly bytes: number;
+}
+
+/** For what is left to do when time is up: closing files, letting go of what waits for an answer. */
+const END_MS = 2000;
 
 /** Bytes that a record costs beside its key, value and headers, at most: varints, offset and timestamp deltas. */
 const RECORD_OVERHEAD_BYTES = 32;
@@ -59,7 +90,11 @@ const RECORD_OVERHEAD_BYTES = 32;
 export class Shard {
   readonly #options: ShardOptions;
   readonly #chain: IndexChain;
-  readonly #pipeline: FlushPipeline;
+  readonly #pipeline: Pipeline;
+  /** `#pipeline`, where the journal is in use. */
+  readonly #journaled: JournaledPipeline | undefined;
+  /** Of an earlier process, where the journal is not in use any more; gone once it was emptied. */
+  #leftover: ShardJournal | undefined;
   #folded = false;
   #closed = false;
   #committedLinks = 0;
@@ -70,25 +105,90 @@ export class Shard {
 
   constructor(options: ShardOptions) {
     this.#options = options;
+    const { shard, store, writerId, runtime, settings, journal } = options;
     this.#chain = new IndexChain({
-      store: options.store,
-      shard: options.shard,
-      writerId: options.writerId,
-      clock: options.runtime.clock,
-      random: options.runtime.random,
-      logger: options.runtime.logger,
-      checkpointEvery: options.settings.checkpointEvery,
+      store,
+      shard,
+      writerId,
+      clock: runtime.clock,
+      random: runtime.random,
+      logger: runtime.logger,
+      checkpointEvery: settings.checkpointEvery,
     });
-    const { shard, runtime, writerId, settings, openWriter } = options;
-    this.#pipeline = new FlushPipeline({
+    if (journal?.inUse === true) {
+      this.#journaled = this.#journaledPipeline(journal);
+      this.#pipeline = this.#journaled;
+    } else {
+      this.#leftover = journal;
+      this.#pipeline = new FlushPipeline({ ...this.#pipelineOptions(), takeOver: () => this.#takeOver() });
+    }
+  }
+
+  #pipelineOptions(): PipelineOptions {
+    const { shard, runtime, writerId, settings, openWriter, admission } = this.#options;
+    return {
       shard,
       chain: this.#chain,
       runtime,
       writerId,
       settings,
       openWriter,
+      leave: (bytes) => admission.leave(bytes),
       onCommit: (commit, flights) => this.#committed(commit, flights),
+    };
+  }
+
+  #journaledPipeline({ open, settings }: ShardJournal): JournaledPipeline {
+    const { shard, cache, sparseIndexes, onRecovery } = this.#options;
+    return new JournaledPipeline({
+      ...this.#pipelineOptions(),
+      journaled: settings,
+      openJournal: async () => {
+        const journal = await open();
+        if (journal === undefined) throw new InvariantError(`shard ${shard} lost its journal while it was open`);
+        return journal;
+      },
+      readCommitted: (id, from, end) => readCommitted(this, cache, sparseIndexes, id, from, end),
+      onRecovery,
+      onDurable: () => this.#notify(),
     });
+  }
+
+  /** Without a journal: what an earlier process left in one comes first. */
+  async #takeOver(): Promise<void> {
+    await this.#drainLeftover();
+    if (this.#chain.isOwner) return;
+    const { diskLost } = await takeOver(this.#chain, undefined);
+    if (!diskLost) return;
+    const { shard, onRecovery } = this.#options;
+    const nothing = { replayed: NOTHING_REPLAYED, setAside: undefined, tornTail: undefined };
+    onRecovery({ shard, outcome: "disk-lost", ...nothing, ...(await lossOf(this.#chain)) });
+  }
+
+  async #drainLeftover(): Promise<void> {
+    const journal = await this.#leftover?.open();
+    if (this.#leftover === undefined || journal === undefined) return;
+    const pipeline = this.#journaledPipeline({ ...this.#leftover, open: () => Promise.resolve(journal) });
+    try {
+      await pipeline.resume();
+      await pipeline.flush();
+      this.#leftover = undefined;
+    } finally {
+      await pipeline.end(new ClosedError(`journal of shard ${this.id}`));
+    }
+  }
+
+  /**
+   * Looks after what an earlier process left in the journal: see `JournaledPipeline.resume`. With `upload` it waits until all of it
+   * is in the chain.
+   */
+  async resume(options: { readonly upload: boolean }): Promise<void> {
+    if (this.#journaled === undefined) {
+      await this.#drainLeftover();
+      return;
+    }
+    await this.#journaled.resume();
+    if (options.upload) await this.#journaled.flush();
   }
 
   get id(): ShardId {
@@ -111,15 +211,30 @@ export class Shard {
       appendedRecords: this.#appendedRecords,
       appendedBytes: this.#appendedBytes,
       storedBytes: this.#storedBytes,
+      bufferedLost: this.#pipeline.bufferedLost,
       ...this.#chain.checkpointMetrics(),
     };
   }
 
+  /** What the journal holds that is not in the chain; undefined where there is none. */
+  get lag(): UploadLag | undefined {
+    return this.#journaled?.lag;
+  }
+
+  journalMetrics(): JournalMetrics | undefined {
+    return this.#journaled?.journal?.metrics();
+  }
+
   /**
-   * Appends to one partition of this shard; resolves when the link that holds it is live. Errors and what they leave behind:
-   * see `PartitionApi.append`.
+   * Appends to one partition of this shard; resolves when `level` is reached. REQUIRES: "journaled" only where the journal is in
+   * use. Errors and what they leave behind: see `PartitionApi.append`.
    */
-  append(target: AppendTarget, input: readonly LogRecord[] | Uint8Array, signal?: AbortSignal): Promise<AppendReceipt> {
+  append(
+    target: AppendTarget,
+    input: readonly LogRecord[] | Uint8Array,
+    level: AckLevel,
+    signal?: AbortSignal,
+  ): Promise<AppendReceipt> {
     return new Promise((resolve, reject) => {
       const { admission, settings } = this.#options;
       if (this.#closed) throw new ClosedError(`shard ${this.id}`);
@@ -127,24 +242,8 @@ export class Shard {
         input instanceof Uint8Array ? checkEncodedBatch(input, settings.batchBytesMax).recordCount : 0;
       if (!(input instanceof Uint8Array)) checkRecords(input, settings.batchBytesMax);
       const bytes = input instanceof Uint8Array ? input.length : recordsBytes(input);
-      if (bytes > settings.pendingBytesMax) {
-        throw new InvalidArgumentError(
-          "append",
-          bytes,
-          `${bytes} bytes in one append, the limit is ${settings.pendingBytesMax} (flush.max_pending): split it`,
-        );
-      }
-      const waiter: Waiter = {
-        bytes,
-        resolve: (receipt) => {
-          admission.leave(bytes);
-          resolve(receipt);
-        },
-        reject: (error) => {
-          admission.leave(bytes);
-          reject(error);
-        },
-      };
+      this.#checkSize(bytes);
+      const waiter: Waiter = { level, resolve, reject };
       let body = input;
       let waits = true;
       admission.enter(
@@ -154,9 +253,10 @@ export class Shard {
           try {
             // It may have waited for room: the shard can be closed by now, and what it would enter never flushed.
             if (this.#closed) throw new ClosedError(`shard ${this.id}`);
-            this.#enqueue(target, body, encodedRecords, waiter);
+            this.#enqueue(target, body, encodedRecords, bytes, waiter);
           } catch (error) {
-            waiter.reject(asTierlogError(error));
+            admission.leave(bytes);
+            reject(asTierlogError(error));
           }
         },
         (error) => {
@@ -170,40 +270,76 @@ export class Shard {
     });
   }
 
+  #checkSize(bytes: number): void {
+    const { settings, journal } = this.#options;
+    const limits = [{ name: "flush.max_pending", max: settings.pendingBytesMax }];
+    if (this.#journaled !== undefined && journal !== undefined) {
+      limits.push({ name: "journal.file_size, less the framing", max: journal.settings.appendBytesMax });
+    }
+    for (const { name, max } of limits) {
+      if (bytes <= max) continue;
+      throw new InvalidArgumentError(
+        "append",
+        bytes,
+        `${bytes} bytes in one append, the limit is ${max} (${name}): split it`,
+      );
+    }
+  }
+
   #enqueue(
     target: AppendTarget,
     input: readonly LogRecord[] | Uint8Array,
     encodedRecords: number,
+    bytes: number,
     waiter: Waiter,
   ): void {
-    if (input instanceof Uint8Array) this.#pipeline.addEncoded(target, input, encodedRecords, waiter);
-    else this.#pipeline.addRecords(target, input, waiter);
+    if (input instanceof Uint8Array) this.#pipeline.addEncoded(target, input, encodedRecords, bytes, waiter);
+    else this.#pipeline.addRecords(target, input, bytes, waiter);
     this.#appendedRecords += input instanceof Uint8Array ? encodedRecords : input.length;
-    this.#appendedBytes += waiter.bytes;
+    this.#appendedBytes += bytes;
   }
 
-  /** Sends everything pending now and waits for it; rejects with the error that its appends got. */
+  /** Sends everything pending to the store now and waits until it is there; rejects with the error that its appends got. */
   flush(): Promise<void> {
     return this.#pipeline.flush();
   }
 
-  /** Refuses new appends, sends what is pending, gives the shard up. Safe to repeat. Rejects when something pending failed. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
+  /**
+   * Refuses new appends, sends what is pending for as long as `shutdownTimeoutMs` allows, gives the shard up. Safe to repeat. What
+   * had to stay in the journal comes out. Rejects when something pending failed.
+   */
+  async close(): Promise<Undrained> {
+    if (this.#closed) return { records: 0, bytes: 0 };
     this.#closed = true;
+    const { shutdownTimeoutMs } = this.#options.settings;
+    const timeout = new Timeout(this.#options.runtime.clock, shutdownTimeoutMs);
+    const error = new ClosedError(
+      `shard ${this.id} (what was pending could not be stored within ${shutdownTimeoutMs} ms, system.shutdown_timeout)`,
+    );
+    let undrained: Undrained = { records: 0, bytes: 0 };
     try {
-      await this.flush();
+      // What is in the journal is safe there: that it is not in the store yet is told, and is nobody's failure.
+      const flushed = this.#journaled === undefined ? this.flush() : this.#journaled.drain().catch(() => undefined);
+      if (!(await timeout.before(flushed)) && this.#journaled === undefined) throw error.withEffect("unknown");
     } finally {
-      await this.#pipeline.settled();
-      await this.#release();
-      await this.#chain.close();
-      for (const listener of this.#listeners) listener();
+      undrained = this.#journaled?.lag ?? undrained;
+      const drained = this.#journaled === undefined || this.#journaled.isDrained;
+      if (!timeout.isOver && drained) await timeout.before(this.#release());
+      const ending = this.#pipeline.end(error).then(() => this.#chain.close());
+      await timeout.before(
+        ending.catch((reason: unknown) => this.#warn("was not closed in order", reason)),
+        END_MS,
+      );
+      timeout.stop();
+      this.#notify();
     }
+    return { records: undrained.records, bytes: undrained.bytes };
   }
 
   /** The view to read from, up to date: an owner's own (which may lag by seconds behind a successor), or folded on to the end of the chain. */
   async refresh(): Promise<ShardState> {
-    await this.#chain.refresh();
+    // While its turn is in doubt and the store away, readers of the journal go on with what is known.
+    if (this.#chain.isOwner || this.#journaled?.holdsTail !== true) await this.#chain.refresh();
     this.#folded = true;
     return this.#chain.state;
   }
@@ -218,33 +354,49 @@ export class Shard {
     return this.#chain.state;
   }
 
-  /** As of the last fold. */
+  /** As of the last fold, and of the journal. */
   watermarks(id: PartitionId): Watermarks {
     const extents = this.#chain.state.extents(id);
     const start = extents?.startOffset ?? (0 as Offset);
     const uploaded = extents?.nextOffset ?? (0 as Offset);
+    const durable = Math.max(uploaded, this.#journaled?.durableEnd(id) ?? 0) as Offset;
     const pending = this.#pipeline.pendingRecords(partitionKey(id));
-    return { start, uploaded, durable: uploaded, end: (uploaded + pending) as Offset };
+    return { start, uploaded, durable, end: (durable + pending) as Offset };
   }
 
-  /** Calls `listener` after every commit of this process, and when the shard closes. Returns how to stop it. */
+  /** Where a partition ends in chain and journal; undefined where only the chain tells. */
+  durableEnd(id: PartitionId): Offset | undefined {
+    return this.#journaled?.durableEnd(id);
+  }
+
+  /** Batches of a partition from the one that holds `from` on that are in the journal and not in the chain; undefined: none is. */
+  async readJournaled(id: PartitionId, from: number, maxBytes: number): Promise<readonly PlacedBatch[] | undefined> {
+    return await this.#journaled?.read(id, from, maxBytes);
+  }
+
+  /** Calls `listener` after every commit and every journaled frame of this process, and when the shard closes. Returns how to stop it. */
   onCommit(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  #committed(commit: Commit, flights: readonly PreparedFlight[]): void {
+  #notify(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #committed(commit: Commit, flights: readonly { readonly prepared: PreparedFlight | undefined }[]): void {
     const { cache, sparseIndexes } = this.#options;
     this.#committedLinks++;
     this.#storedBytes += commit.bytes.length;
     cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes }]);
-    for (const { object, chunks, extents } of flights) {
-      if (object === undefined) continue;
+    for (const { prepared } of flights) {
+      if (prepared?.object === undefined) continue;
+      const { object, chunks, extents } = prepared;
       this.#storedBytes += object.sizeBytes;
       cache.keepTail(object.key, chunks);
       sparseIndexes.keep(object.key, extents);
     }
-    for (const listener of this.#listeners) listener();
+    this.#notify();
   }
 
   /** Tells the next owner that nothing of ours is under way. Losing this link costs nobody anything. */
@@ -253,8 +405,12 @@ export class Shard {
     try {
       await this.#chain.commit([{ type: "release" }], []);
     } catch (error) {
-      this.#options.runtime.logger.warn("the shard was not released", { shard: this.id, error: String(error) });
+      this.#warn("was not released", error);
     }
+  }
+
+  #warn(what: string, error: unknown): void {
+    this.#options.runtime.logger.warn(`the shard ${what}`, { shard: this.id, error: String(error) });
   }
 }
 

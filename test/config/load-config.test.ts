@@ -62,7 +62,6 @@ describe("one problem each", () => {
     [object('endpoint = "http://x/?a=b"'), "holds a query"],
     [object('service = "gcs"'), '"gcs" is not one of the choices: "s3"'],
     [object('region = "us east"'), '"us east" is not a region name'],
-    [object("ack_after_upload = false"), "false needs the journal, which this version does not have yet"],
     [object('ack_after_upload = "true"'), '"true" is not true or false, without quotes'],
     [object('access_key_id = "AKIAXXXXXXXX"'), "is missing; access_key_id is set"],
     [object('secret_access_key = "s3cr3ts3cr3t"'), "is missing; secret_access_key is set"],
@@ -88,6 +87,40 @@ describe("one problem each", () => {
     ],
     ['[system.batch]\nmax_bytes = "5 MiB"', `5 MiB is above half of ${OBJECT}.multipart_part_size, 8 MiB`],
     ['[system.flush]\nmax_bytes = "512 KiB"', "512 KiB is below system.batch.max_bytes, 1 MiB"],
+    [
+      '[system.journal]\nfile_size = "4 MiB"\n[system.batch]\nmax_bytes = "3 MiB"',
+      "4 MiB is below two of system.batch.max_bytes, 3 MiB (a batch lies in one file, with its frame around it)",
+    ],
+    [
+      '[system.journal]\nmax_size = "100 MiB"',
+      "100 MiB is below two of system.journal.file_size, 64 MiB (one file is written while the other is uploaded)",
+    ],
+    ['[system.journal]\nfile_size = "2 MiB"', '"2 MiB" is below the minimum of 4 MiB'],
+    ['[system.journal]\nfile_size = "2 GiB"', '"2 GiB" is above the maximum of 1 GiB (recovery reads a file whole)'],
+    [
+      '[system.journal]\nfsync = "sometimes"',
+      '"sometimes" is not one of the choices: "always" or "interval" or "never"',
+    ],
+    ['[system.journal]\nfsync_interval = "2m"', '"2m" is above the maximum of 1m'],
+    ['[system.journal]\nupload_interval = "10ms"', '"10ms" is below the minimum of 100ms'],
+    ['[system.journal]\ncatch_up_rate = "1 KiB"', '"1 KiB" is below the minimum of 1 MiB (bytes per second)'],
+    ['[system.journal]\npath = ""', '"" is empty'],
+    ['[system.journal]\npath = "/srv/tierlog-data"\n[system]\npath = 1', "1 is not a text in quotes"],
+    [
+      '[system.journal]\npath = "./tierlog-data/store/journal"',
+      '"/etc/tierlog/tierlog-data/store/journal" lies in the store, "/etc/tierlog/tierlog-data/store": choose another place',
+    ],
+    ["[system.fence]\nlease = 30", '30 is not "off" or a time like "250ms"'],
+    [
+      '[system.fence]\nlease = "0ms"',
+      '"0ms" is below the minimum of 1s (each acknowledgement needs a younger answer of the store); write "off"',
+    ],
+    [
+      '[system.fence]\nlease = "500ms"',
+      '"500ms" is below the minimum of 1s (each acknowledgement needs a younger answer',
+    ],
+    ['[system.fence]\nlease = "11m"', '"11m" is above the maximum of 10m'],
+    ['[system]\nshutdown_timeout = "2h"', '"2h" is above the maximum of 1h'],
     ["[system.flash]\nlinger = 1", "is not a key; did you mean system.flush?"],
     ['[system.flush]\nlingr = "1s"', "is not a key; did you mean system.flush.linger?"],
     ['bucket = "abc"', `is not a key; did you mean ${OBJECT}.bucket?`],
@@ -265,6 +298,66 @@ describe("relative paths", () => {
   });
 });
 
+describe("the journal", () => {
+  test("lies below the data, or where it is said, and the lease is off", async () => {
+    const { config } = await load('[system]\npath = "data"');
+    expect(config.journal).toEqual({
+      path: "/etc/tierlog/data/journal",
+      fsync: "always",
+      fsyncIntervalMs: 100,
+      fileSizeBytes: 64 * 1024 * 1024,
+      maxSizeBytes: 1024 * 1024 * 1024,
+      uploadIntervalMs: 10_000,
+      catchUpRateBytes: 128 * 1024 * 1024,
+      oDirect: false,
+    });
+    expect(config.fence).toEqual({ leaseMs: 0 });
+    expect(config.shutdownTimeoutMs).toBe(30_000);
+    const elsewhere = await load('[system.journal]\npath = "j"\n[system.fence]\nlease = "30s"');
+    expect(elsewhere.config.journal.path).toBe("/etc/tierlog/j");
+    expect(elsewhere.config.fence).toEqual({ leaseMs: 30_000 });
+    expect(describeConfig(elsewhere.config)).toContainEqual({ path: "system.fence.lease", value: "30s" });
+    expect(describeConfig(config)).toContainEqual({ path: "system.fence.lease", value: "off" });
+  });
+
+  test("a lease of the environment", async () => {
+    const env = (TIERLOG_SYSTEM_FENCE_LEASE: string): Partial<LoadOptions> => ({ env: { TIERLOG_SYSTEM_FENCE_LEASE } });
+    expect((await load('[system.fence]\nlease = "5s"', env("off"))).config.fence.leaseMs).toBe(0);
+    expect((await load("", env("5s"))).config.fence.leaseMs).toBe(5000);
+    expect((await problems("", env("0s")))[0]).toContain('"0s" is below the minimum of 1s');
+  });
+
+  const warned = async (toml: string): Promise<readonly string[]> => (await load(toml)).warnings;
+  const journaled = "[system.storage.object]\nack_after_upload = false\n";
+
+  test("an interval that nothing looks at is worth a warning, a default that was written down is not", async () => {
+    const interval = '[system.journal]\nfsync_interval = "50ms"\n';
+    expect(await warned(interval)).toEqual([
+      'system.journal.fsync_interval does nothing with system.journal.fsync = "always": only "interval" looks at it',
+    ]);
+    expect(await warned(`${interval}fsync = "never"`)).toHaveLength(1);
+    expect(await warned(`${interval}fsync = "interval"`)).toEqual([]);
+    expect(await warned('[system.journal]\nfsync_interval = "100ms"')).toEqual([]);
+  });
+
+  test("so is a lease where acks wait for the store", async () => {
+    const lease = '[system.fence]\nlease = "30s"\n';
+    expect(await warned(lease)).toEqual([
+      "system.fence.lease does nothing with system.storage.object.ack_after_upload = true: every ack is a proof of the fence by itself",
+    ]);
+    expect(await warned(`${lease}${journaled}`)).toEqual([]);
+    expect(await warned('[system.fence]\nlease = "off"')).toEqual([]);
+  });
+
+  test("in the store's own directory only with a store that is none", async () => {
+    const inside = '[system.journal]\npath = "tierlog-data/store/j"';
+    expect(await problems(inside)).toHaveLength(1);
+    expect(await problems('[system.journal]\npath = "tierlog-data/store"')).toHaveLength(1);
+    expect((await load('[system.journal]\npath = "tierlog-data/storehouse"')).warnings).toEqual([]);
+    expect((await load(`${bucket}${inside}`)).config.journal.path).toBe("/etc/tierlog/tierlog-data/store/j");
+  });
+});
+
 describe("I8: no secret in any output", () => {
   const CANARY = "CANARYcanary0123456789";
   const secrets = `access_key_id = "${CANARY}id"\nsecret_access_key = "${CANARY}"\nsession_token = "${CANARY}token"\n`;
@@ -286,6 +379,10 @@ describe("I8: no secret in any output", () => {
     ["as something else than a text", `secret_access_key = ["${CANARY}"]\nsession_token = { a = "${CANARY}" }`],
     ["in the endpoint", `endpoint = "http://user:${CANARY}@host"`],
     ["in a broken endpoint", `endpoint = "http//user:${CANARY}@://@"`],
+    ["in an endpoint without a scheme", `endpoint = "AKIA:${CANARY}@host"`],
+    ["in a URL that was signed", `endpoint = "https://host/key?X-Amz-Signature=${CANARY}&x=1"`],
+    ["in a signed URL in place of a name", `region = "https://host/key?X-Amz-Security-Token=${CANARY}"`],
+    ["in a fragment", `endpoint = "https://host/#${CANARY}"`],
     ["in another key too", `${secrets}region = "a b ${CANARY}"`],
     ["in broken TOML", `secret_access_key = "${CANARY}`],
     ["in a doubled key", `secret_access_key = "a"\nsecret_access_key = "${CANARY}"`],

@@ -18,7 +18,9 @@ test("create, list, describe, delete, each in a process of its own", async () =>
   const listed = jsonLines(await place.done(["topics", "list", "--json"]));
   expect(listed.map(({ name }) => name)).toEqual(["a", "b"]);
   expect(listed[0]).toEqual(created);
-  expect((await place.done(["topics", "list"])).toString()).toMatch(/^TOPIC +PARTITIONS .*\na +1 +none .*\nb +3 +lz4 /);
+  expect((await place.done(["topics", "list"])).toString()).toMatch(
+    /^TOPIC +PARTITIONS +COMPRESSION +ACK +CREATED\na +1 +none +as configured .*\nb +3 +lz4 /,
+  );
 
   const [described] = jsonLines(await place.done(["topics", "describe", "b", "--json"]));
   expect(described).toEqual(listed[1]);
@@ -28,8 +30,28 @@ test("create, list, describe, delete, each in a process of its own", async () =>
   expect(jsonLines(await place.done(["topics", "list", "--json"])).map(({ name }) => name)).toEqual(["a"]);
 });
 
+test("the ack level that a topic asks for is shown where topics are", async () => {
+  const [created] = jsonLines(
+    await place.done(["topics", "create", "p", "--partitions", "1", "--ack", "uploaded", "--json"]),
+  );
+  expect(created).toMatchObject({ name: "p", ack: "uploaded" });
+  await place.done(["topics", "create", "q", "--partitions", "1"]);
+  expect(jsonLines(await place.done(["topics", "list", "--json"])).map(({ ack }) => ack)).toEqual([
+    "uploaded",
+    undefined,
+  ]);
+  expect((await place.done(["topics", "list"])).toString()).toMatch(
+    /\np +1 +none +uploaded .*\nq +1 +none +as configured /,
+  );
+  expect((await place.done(["topics", "describe", "p"])).toString()).toMatch(/^ack +uploaded$/m);
+  expect((await place.done(["topics", "describe", "q"])).toString()).toMatch(/^ack +as configured$/m);
+  expect((await place.done(["stores", "describe", "/"])).toString()).toMatch(/^p +1 +none +uploaded /m);
+});
+
 describe("mistakes", () => {
   test.each([
+    [["topics", "create", "x", "--partitions", "1", "--ack", "buffered"], 64],
+    [["topics", "create", "x", "--partitions", "1", "--ack", "journaled"], 64],
     [["topics", "create", "../x", "--partitions", "1"], 64],
     [["topics", "create", "x", "--partitions", "0"], 64],
     [["topics", "create", "x", "--partitions", "100001"], 64],

@@ -101,6 +101,22 @@ describe("the doctor on the characters of the endpoint", () => {
   });
 });
 
+test("the doctor names the header that it tried", async () => {
+  const s3 = await EndpointPlace.start();
+  const diagnosis = await diagnoseStore(s3.config({ createIfAbsent: "x-oss-forbid-overwrite" }));
+  expect(diagnosis.verdict).toBe("single-writer only");
+  expect(detailOf(diagnosis, "create-if-absent, key exists")).toContain("x-oss-forbid-overwrite is ignored");
+  await s3.close();
+});
+
+test("the doctor on a bucket that wants checksums: with them all is well", async () => {
+  const s3 = await EndpointPlace.start({ character: "wants-checksums" });
+  const { verdict, checks } = await diagnoseStore(s3.config({ payloadSigning: "unsigned" }));
+  expect(verdict).toBe("fenced");
+  expect(checks.filter(({ ok, severity }) => ok === false && severity !== "info")).toEqual([]);
+  await s3.close();
+});
+
 test(
   `a racing store is caught in ${RUNS} of ${RUNS} runs, however short its window`,
   { timeout: 900_000 },

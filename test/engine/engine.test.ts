@@ -625,6 +625,44 @@ describe("closing", () => {
   });
 });
 
+describe("the ack level of a topic", () => {
+  test("is kept in the catalog, where it was asked for", async () => {
+    const engine = await cluster.open();
+    const created = await engine.createTopic("payments", { partitions: 1, ack: "uploaded" });
+    expect(created.ack).toBe("uploaded");
+    expect(Object.keys(await engine.createTopic("events", { partitions: 1 }))).not.toContain("ack");
+    const reader = await cluster.open(testConfig(), { readOnly: true });
+    expect((await reader.listTopics()).map(({ name, ack }) => [name, ack])).toEqual([
+      ["events", undefined],
+      ["payments", "uploaded"],
+    ]);
+    expect((await engine.topic("payments")).description).toEqual(created);
+    await expect((await engine.topic("payments")).partition(0).append(values("x"))).resolves.toMatchObject({
+      level: "uploaded",
+    });
+  });
+
+  test.each(["buffered", "fsynced", "", 1])("%j is none", async (ack) => {
+    const engine = await cluster.open();
+    await expect(engine.createTopic("events", { partitions: 1, ack: ack as never })).rejects.toMatchObject({
+      code: "TIERLOG_INVALID_ARGUMENT",
+      argument: "ack",
+      message: "ack: unknown level, possible are journaled, uploaded",
+    });
+    await expect(engine.listTopics()).resolves.toEqual([]);
+  });
+
+  test("journaled is refused where there is no journal, and the key that decides it is named", async () => {
+    const engine = await cluster.open();
+    await expect(engine.createTopic("events", { partitions: 1, ack: "journaled" })).rejects.toMatchObject({
+      code: "TIERLOG_INVALID_ARGUMENT",
+      argument: "ack",
+      message: expect.stringContaining("system.storage.object.ack_after_upload = true") as string,
+    });
+    await expect(engine.listTopics()).resolves.toEqual([]);
+  });
+});
+
 describe("the catalog", () => {
   test("a topic created elsewhere is found at once; one deleted elsewhere is refused within seconds, one created again is another", async () => {
     let now = 0;

@@ -15,6 +15,7 @@ import * as bad from "../support/bad-stores.ts";
 import { EndpointPlace } from "../support/endpoint-place.ts";
 import { readAll, testConfig, values } from "../support/engine.ts";
 
+const MIB = 2 ** 20;
 const RECORD = /^probe\/\d{8}T\d{9}Z-[0-9a-f]{16}\.json$/;
 
 const ended: (() => Promise<unknown>)[] = [];
@@ -115,6 +116,44 @@ describe("the first engine that opens a bucket for writing", () => {
     const s3 = await place({ character: "wants-forbid-overwrite" });
     await open(s3.config({ createIfAbsent: "x-oss-forbid-overwrite" }));
     await expect(Engine.open(s3.config())).rejects.toMatchObject({ code: "TIERLOG_UNSUPPORTED_PROVIDER" });
+  });
+
+  test("the header that was tried is the one that the message names", async () => {
+    const s3 = await place();
+    const failed = [
+      "it ignores x-oss-forbid-overwrite on PUT: every one of several racing writers was told that it won",
+    ];
+    await expect(Engine.open(s3.config({ createIfAbsent: "x-oss-forbid-overwrite" }))).rejects.toMatchObject({
+      failed,
+    });
+    const refusing = await place({ character: "refuses-conditions" });
+    await expect(Engine.open(refusing.config())).rejects.toMatchObject({
+      failed: ["it refuses PUT with If-None-Match"],
+    });
+  });
+
+  describe("a bucket that wants a checksum with every object", () => {
+    test('is used with payload_signing = "unsigned": probed, written in parts, read', async () => {
+      const s3 = await place({ character: "wants-checksums" });
+      const engine = await open(s3.config({ payloadSigning: "unsigned", multipartPartSizeBytes: 5 * MIB }));
+      expect(engine.metrics().probeRequests).toBeGreaterThan(60);
+      await engine.createTopic("t", { partitions: 1 });
+      const partition = (await engine.topic("t")).partition(0);
+      await Promise.all(Array.from({ length: 7 }, () => partition.append(values("x".repeat(MIB - 1024)))));
+      expect(engine.metrics().store.completeMultipart.requests).toBeGreaterThan(0);
+      expect(await readAll(partition)).toHaveLength(7);
+    });
+
+    test("says so otherwise, before anything is stored", async () => {
+      const s3 = await place({ character: "wants-checksums" });
+      await expect(Engine.open(s3.config())).rejects.toMatchObject({
+        code: "TIERLOG_OBJECT_STORE",
+        status: 400,
+        retryable: false,
+        message: expect.stringContaining('set system.storage.object.payload_signing to "unsigned"') as string,
+      });
+      expect(await s3.keys()).toEqual([]);
+    });
   });
 
   test.each([

@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -246,6 +247,24 @@ describe("stores in a directory", () => {
         expect(await keys(raw)).toEqual(before);
       },
     );
+
+    test("to go on for ever where somebody writes on: FORMAT stays, and it can be repeated", async () => {
+      const { config, raw } = place;
+      await fill(config, "a", ["x"]);
+      const directory = join(config.path, "store", "a", "index", "0000");
+      let written = 0;
+      const onProgress = (): void => {
+        writeFileSync(join(directory, `${String(written++).padStart(20, "0")}.idx`), "a writer's next link");
+      };
+      await expect(deleteStore(config, "a", { onProgress })).rejects.toMatchObject({
+        code: "TIERLOG_OBJECT_STORE",
+        retryable: false,
+        message: expect.stringContaining("stop every process that writes to it, and repeat") as string,
+      });
+      expect(await keys(raw)).toContain("a/FORMAT");
+      await deleteStore(config, "a");
+      expect(await keys(raw)).toEqual([]);
+    });
 
     test("a FORMAT that is not ours, or newer", async () => {
       const { config, raw } = place;

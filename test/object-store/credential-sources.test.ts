@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +13,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import type { Environment } from "../../src/runtime/environment.ts";
 import type { Logger } from "../../src/runtime/logger.ts";
 import { ContainerEndpoint, InstanceMetadata, Sts, givenKeys } from "../support/credential-servers.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
 
 /** A port where nobody listens: reserved, so that no service gets it by chance. */
 const NOBODY = "http://127.0.0.1:1";
@@ -340,6 +342,42 @@ describe("the search", () => {
     expect(provider.refused(first)).toBe(true);
     await expect(provider.get()).rejects.toMatchObject({ code: "TIERLOG_OBJECT_STORE", retryable: false });
     expect(imds.requests).toHaveLength(0);
+  });
+
+  test("a search that was given up, and ends later, changes nothing of what a later one found", async () => {
+    await using endpoint = await new ContainerEndpoint(givenKeys("POD")).start();
+    const printed = { Version: 1, AccessKeyId: "P-ID", SecretAccessKey: "p-secret" };
+    const [json, go] = [await file("printed.json", JSON.stringify(printed)), join(directory, "go")];
+    const [hangs, ended] = [join(directory, "hangs"), join(directory, "ended")];
+    const script = await file(
+      "program.sh",
+      `if [ -e ${hangs} ]; then exec cat ${json}; fi
+       touch ${hangs}; while [ ! -e ${go} ]; do sleep 0.02; done; touch ${ended}; exit 1`,
+    );
+    const config = await file("config", `[default]\ncredential_process = sh ${script}\n`);
+    const clock = new VirtualClock();
+    const given = environment({ AWS_CONFIG_FILE: config, AWS_CONTAINER_CREDENTIALS_FULL_URI: endpoint.url });
+    const provider = await searchedCredentials(
+      { profile: undefined, region: "x" },
+      { clock, logger, environment: given },
+    );
+
+    const first = provider.get().catch((error: unknown) => error);
+    await expect.poll(() => existsSync(hangs)).toBe(true);
+    clock.runNext();
+    expect(await first).toMatchObject({
+      retryable: true,
+      message: expect.stringContaining("did not answer") as string,
+    });
+    const found = await provider.get();
+    expect(found.accessKeyId).toBe("P-ID");
+    await file("go", "");
+    await expect.poll(() => existsSync(ended)).toBe(true);
+    // As long as the endpoint would take to answer.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(provider.refused(found)).toBe(true);
+    expect((await provider.get()).accessKeyId).toBe("P-ID");
+    expect(endpoint.requests).toHaveLength(0);
   });
 
   test.each(["a b", "a\nb", "ü"])("a key that cannot stand in a header is refused and not shown: %j", async (token) => {

@@ -51,6 +51,8 @@ beforeEach(async () => {
     makeDirectory: watched("makeDirectory", (...args) => nodeFileSystem.makeDirectory(...args)),
     syncDirectory: watched("syncDirectory", (...args) => nodeFileSystem.syncDirectory(...args)),
     list: watched("list", (...args) => nodeFileSystem.list(...args)),
+    kind: watched("kind", (...args) => nodeFileSystem.kind(...args)),
+    open: watched("open", (...args) => nodeFileSystem.open(...args)),
   };
 });
 

@@ -47,8 +47,26 @@ describe("which proxy", () => {
     ["https://[fd00::1]:9000", "[fd00::1]"],
     ["https://[fd00::1]:9000", "[fd00::1]:9000"],
     ["https://10.1.2.3", "10.1.2.3"],
+    ["https://10.1.2.3", "other.test,10.0.0.0/8"],
+    ["https://10.1.2.3:9000", "10.1.2.0/24:9000"],
+    ["https://[fd00::1]:9000", "fd00::/8"],
+    ["https://[fd00::1]:9000", "[fd00::/8]:9000"],
+    ["https://10.1.2.3", "0.0.0.0/0"],
   ])("%s, NO_PROXY=%s: straight", (target, NO_PROXY) => {
     expect(proxyFor(target, { HTTPS_PROXY: PROXY, NO_PROXY })).toBeUndefined();
+  });
+
+  test.each([
+    ["https://11.1.2.3", "10.0.0.0/8"],
+    ["https://10.1.2.3", "10.0.0.0/33"],
+    ["https://10.1.2.3", "10.0.0/8"],
+    ["https://10.1.2.3", "fd00::/8"],
+    ["https://10.1.2.3:9000", "10.1.2.0/24:9001"],
+    ["https://[fd00::1]", "10.0.0.0/8"],
+    ["https://[fe80::1]", "fd00::/8"],
+    ["https://10.example.test", "10.0.0.0/8"],
+  ])("%s, NO_PROXY=%s: through the proxy", (target, NO_PROXY) => {
+    expect(proxyFor(target, { HTTPS_PROXY: PROXY, NO_PROXY })?.url.href).toBe(`${PROXY}/`);
   });
 });
 

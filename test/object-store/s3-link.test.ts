@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import tls, { createServer, type TlsOptions } from "node:tls";
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { defaultConfig } from "../../src/config/resolve-config.ts";
 import type { ObjectKey } from "../../src/domain.ts";
 import { s3Settings } from "../../src/engine/s3-settings.ts";
 import { isTierlogError, type TierlogError } from "../../src/errors.ts";
+import { askMetadata } from "../../src/object-store/credentials/metadata-request.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { createS3Store } from "../../src/object-store/s3-store.ts";
 import type { Environment } from "../../src/runtime/environment.ts";
@@ -153,6 +154,39 @@ describe("TLS", () => {
     } finally {
       Object.assign(tls, { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS });
     }
+  });
+
+  describe("where NODE_TLS_REJECT_UNAUTHORIZED would trust everybody", () => {
+    beforeEach(() => void vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0"));
+    afterEach(() => void vi.unstubAllEnvs());
+
+    test("a store signed by nobody known is refused, straight and through a tunnel", async () => {
+      const url = await serveTls();
+      await using proxy = await new ConnectProxy(url).start();
+      const tunnel = { endpoint: "https://store.test", environment: { HTTPS_PROXY: proxy.url } };
+      for (const setup of [{ endpoint: url }, tunnel]) {
+        const error = await failure((await open(setup)).put(KEY, BODY, ANYWAY));
+        expect(error).toMatchObject({ retryable: false, effect: "none" });
+        expect(error.message).toContain("tls_ca_file");
+      }
+      expect(endpoint.requests.count("PutObject")).toBe(0);
+    });
+
+    test("a proxy of kind https hears no password", async () => {
+      const url = await serveTls();
+      const environment = { HTTPS_PROXY: url.replace("//", `//me:${CANARY}@`) };
+      const store = await open({ endpoint: "https://store.test", tlsCaFile: files.ca, environment });
+      const error = await failure(store.put(KEY, BODY, ANYWAY));
+      expect(error).toMatchObject({ retryable: false, effect: "none" });
+      expect(error.message).toContain("NODE_EXTRA_CA_CERTS");
+      expect(error.message).not.toContain("tls_ca_file");
+    });
+
+    test("an endpoint of the platform hears no token", async () => {
+      const url = new URL(await serveTls());
+      const asking = askMetadata(url, { clock: systemRuntime.clock, timeoutMs: 5_000 });
+      await expect(asking).rejects.toMatchObject({ code: expect.stringMatching(/SIGNED|UNABLE_TO/) as string });
+    });
   });
 
   test.each(["TLSv1.2", "TLSv1.3"] as const)("a server that asks for the client's certificate, %s", async (version) => {

@@ -24,6 +24,7 @@ import { collect } from "../support/engine.ts";
 function race(store: ObjectStore, rounds = 20): Promise<CreateRaceReport> {
   return runCreateRace({
     race: raceOver(store),
+    header: "If-None-Match",
     read: async (key) => (await store.get(key))?.body,
     key: (round) => `race-${round}` as ObjectKey,
     random: seededRandom(1),
@@ -102,6 +103,7 @@ async function facts(store: ObjectStore): Promise<ProbeFacts> {
   const outcome = await probeStore({
     store,
     race: raceOver(store),
+    header: "If-None-Match",
     wire: undefined,
     prefix: "probe/start-1/",
     random: seededRandom(1),
@@ -137,7 +139,7 @@ describe("the short form", () => {
     const found = await facts(wrap(createMemoryStore()));
     expect(found).toEqual({ ...GOOD, ...expected });
     expect(verdictOf(found)).toBe(verdict);
-    expect(failedFacts(found)).toHaveLength(verdict === "fenced" ? 0 : 1);
+    expect(failedFacts(found, "If-None-Match")).toHaveLength(verdict === "fenced" ? 0 : 1);
   });
 
   test("a store that is down gives no facts", async () => {
@@ -145,6 +147,7 @@ describe("the short form", () => {
     const outcome = await probeStore({
       store,
       race: raceOver(store),
+      header: "If-None-Match",
       wire: undefined,
       prefix: "p/",
       random: seededRandom(1),

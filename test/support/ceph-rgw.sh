@@ -8,11 +8,14 @@
 #
 # start prints "endpoint http://127.0.0.1:PORT" last. Everything lives in RGW_DIR, which must not exist yet; stop kills the
 # three daemons whose pids are recorded there, and no others, and removes it. Ports: RGW_PORT and MON_PORT, free ones by default.
+# RGW_CERT and RGW_KEY, PEM files: serves TLS as well, on RGW_TLS_PORT, prints "tls-endpoint https://…" before, and takes customers'
+# keys and KMS over TLS alone.
 # OSD_STORE=bluestore keeps the data over a kill -9 of the OSD (memstore, the default, does not, but is faster).
 set -euo pipefail
 
 RGW_DIR=${RGW_DIR:?set RGW_DIR to a directory that does not exist yet}
 OSD_STORE=${OSD_STORE:-memstore}
+RGW_CERT=${RGW_CERT:-}
 S3_KEY=${S3_KEY:-testaccesskey}
 S3_SECRET=${S3_SECRET:-testsecretkey}
 CONF=$RGW_DIR/ceph.conf
@@ -76,13 +79,13 @@ bluestore_block_create = true
 [client.rgw]
 rgw_data = $RGW_DIR/rgw
 # Without tcp_nodelay every GET waits 40 ms for a delayed ack.
-rgw_frontends = beast endpoint=127.0.0.1:$RGW_PORT tcp_nodelay=1
+rgw_frontends = beast endpoint=127.0.0.1:$RGW_PORT tcp_nodelay=1${TLS:+ $TLS}
 rgw_thread_pool_size = 64
 rgw_override_bucket_index_max_shards = 1
 rgw_run_sync_thread = false
 rgw_enable_usage_log = false
-# Keys for encryption at rest over plain HTTP, which only a test may do. The key of KMS is 32 bytes of 0x2a.
-rgw_crypt_require_ssl = false
+# Without TLS: keys for encryption at rest over plain HTTP, which only a test may do. The key of KMS is 32 bytes of 0x2a.
+rgw_crypt_require_ssl = $REQUIRE_TLS
 rgw_crypt_s3_kms_backend = testing
 rgw_crypt_s3_kms_encryption_keys = tierlog-key=KioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKio=
 EOF
@@ -117,6 +120,13 @@ start() {
   fi
   RGW_PORT=${RGW_PORT:-$(free_port 7480)}
   MON_PORT=${MON_PORT:-$(free_port $((RGW_PORT + 1)))}
+  TLS=
+  REQUIRE_TLS=false
+  if [ -n "$RGW_CERT" ]; then
+    RGW_TLS_PORT=${RGW_TLS_PORT:-$(free_port $((MON_PORT + 1)))}
+    TLS="ssl_endpoint=127.0.0.1:$RGW_TLS_PORT ssl_certificate=$RGW_CERT ssl_private_key=${RGW_KEY:?}"
+    REQUIRE_TLS=true
+  fi
   mkdir -p "$RGW_DIR"/{run,log,mon,osd,rgw,crash}
   trap 'code=$?; [ $code = 0 ] || { tail -n 20 "$RGW_DIR"/log/*.out >&2 || true; stop; }' EXIT
   write_conf
@@ -134,6 +144,7 @@ start() {
   radosgw-admin -c "$CONF" -n client.rgw user create --uid=test --display-name=test \
     --access-key="$S3_KEY" --secret-key="$S3_SECRET" > "$RGW_DIR/log/user.out" 2>&1
   start_gateway
+  [ -z "$TLS" ] || echo "tls-endpoint https://127.0.0.1:$RGW_TLS_PORT"
   echo "endpoint http://127.0.0.1:$RGW_PORT"
 }
 
@@ -169,7 +180,7 @@ case ${1:-} in
   pause-osd) kill -STOP "$(pid_of osd)" ;;
   resume-osd) kill -CONT "$(pid_of osd)" ;;
   *)
-    sed -n '2,11p' "$0" >&2
+    sed -n '2,13p' "$0" >&2
     exit 64
     ;;
 esac

@@ -16,6 +16,7 @@ interface Overrides {
   };
   readonly flush?: Partial<Config["flush"]>;
   readonly batch?: Partial<Config["batch"]>;
+  readonly journal?: Partial<Config["journal"]>;
   readonly cache?: Partial<Config["cache"]>;
 }
 
@@ -60,6 +61,19 @@ export function testConfig(overrides: Overrides = {}): Config {
         ...overrides.storage?.object,
       },
     },
+    shutdownTimeoutMs: 30_000,
+    journal: {
+      path: `${overrides.path ?? "/nonexistent"}/journal`,
+      fsync: "always",
+      fsyncIntervalMs: 100,
+      fileSizeBytes: 4 * MIB,
+      maxSizeBytes: 64 * MIB,
+      uploadIntervalMs: 100,
+      catchUpRateBytes: 128 * MIB,
+      oDirect: false,
+      ...overrides.journal,
+    },
+    fence: { leaseMs: 0 },
     index: { checkpointEvery: overrides.checkpointEvery ?? 256 },
     flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },

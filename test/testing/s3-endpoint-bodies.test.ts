@@ -221,6 +221,21 @@ describe("characters", () => {
     expect(await verdict(put({ ChecksumAlgorithm: "CRC32" }))).toBe(200);
   });
 
+  test("wants-checksums", async () => {
+    await restart("wants-checksums");
+    const MD5 = createHash("md5").update(BODY).digest("base64");
+    expect(await verdict(put({}))).toEqual([400, "InvalidRequest"]);
+    expect(await verdict(put({ ContentMD5: MD5 }))).toBe(200);
+    expect(await verdict(put({ ChecksumAlgorithm: "CRC32" }))).toBe(200);
+    const { UploadId } = await on.s3.send(new CreateMultipartUploadCommand({ Bucket: BUCKET, Key: "u" }));
+    const part = (more: object) =>
+      verdict(
+        on.s3.send(new UploadPartCommand({ Bucket: BUCKET, Key: "u", UploadId, PartNumber: 1, Body: BODY, ...more })),
+      );
+    expect(await part({})).toEqual([400, "InvalidRequest"]);
+    expect(await part({ ContentMD5: MD5 })).toBe(200);
+  });
+
   test("wants-content-md5", async () => {
     const remove = (s3: S3Client) =>
       verdict(s3.send(new DeleteObjectsCommand({ Bucket: BUCKET, Delete: { Objects: [{ Key: "k" }] } })));

@@ -4,7 +4,10 @@ import { consume } from "./consume.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { inspect } from "./inspect.ts";
+import { journalInspect } from "./journal-inspect.ts";
+import { journalSalvage } from "./journal-salvage.ts";
 import { produce } from "./produce.ts";
+import { recover } from "./recover.ts";
 import { storesCreate } from "./stores-create.ts";
 import { storesDelete } from "./stores-delete.ts";
 import { storesDescribe } from "./stores-describe.ts";
@@ -24,6 +27,9 @@ export const COMMANDS: readonly Command[] = [
   produce,
   consume,
   inspect,
+  recover,
+  journalInspect,
+  journalSalvage,
   storesList,
   storesCreate,
   storesDescribe,

@@ -21,7 +21,8 @@ export const consume: Command = {
   details:
     "Writes one value per line, byte for byte. Without --follow it ends at the end of the log as it is found. Records of one " +
     "partition come in order; those of several are mixed. With --json: an object per record, with value (text) or valueBase64 " +
-    "(anything else), and key likewise. Opens read-only: a running producer is not disturbed. Ctrl-C ends --follow with exit " +
+    "(anything else), and key likewise. Opens read-only: a running producer is not disturbed, and what it has only in its journal " +
+    "is seen when it is uploaded. Ctrl-C ends --follow with exit " +
     "code 0.",
   flags: [
     { name: "partition", value: "N", help: "only this partition (default: all)" },

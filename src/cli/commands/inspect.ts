@@ -11,7 +11,7 @@ export const inspect: Command = {
   summary: "show what is stored of a topic",
   details:
     "Shows per partition: the shard; its first offset; UPLOADED, DURABLE and END, each one after the last record that is in the " +
-    "store, acknowledged, appended; in how many extents, bytes and objects they lie. Of the shard, and so the same in each of " +
+    "store, acknowledged, appended; where the journal of the shard is at hand, what of it is not in the store yet, and for how long; in how many extents, bytes and objects they lie. Of the shard, and so the same in each of " +
     "its rows: the live links of its index chain, the epoch of its last writer, and who owns it (- where that one has given it " +
     "up). Opens read-only: a running producer is not disturbed.",
   flags: [{ name: "partition", value: "N", help: "only this partition" }],
@@ -31,7 +31,12 @@ export const inspect: Command = {
         const { name, id, compression } = topic.description;
         await context.output.writeJson({ topic: name, id, compression, partitions });
       } else {
-        await context.output.writeLine(formatTable(HEADER, partitions.map(row)));
+        const withLag = partitions.some(({ lag }) => lag !== undefined);
+        const header = HEADER.toSpliced(LAG_AT, 0, ...(withLag ? LAG_HEADER : []));
+        const rows = partitions.map((partition) =>
+          row(partition).toSpliced(LAG_AT, 0, ...(withLag ? lagCells(partition) : [])),
+        );
+        await context.output.writeLine(formatTable(header, rows));
       }
       return EXIT_OK;
     }),
@@ -51,6 +56,15 @@ const HEADER = [
   "EPOCH",
   "OWNER",
 ];
+
+/** Behind END. */
+const LAG_AT = HEADER.indexOf("END") + 1;
+const LAG_HEADER = ["LAG", "LAG BYTES", "LAG TIME"];
+
+function lagCells({ lag }: PartitionInspection): string[] {
+  if (lag === undefined) return ["-", "-", "-"];
+  return [formatCount(lag.records), formatBytes(lag.bytes), `${(lag.ms / 1000).toFixed(1)} s`];
+}
 
 function row(partition: PartitionInspection): string[] {
   const { start, uploaded, durable, end } = partition.watermarks;

@@ -1,5 +1,5 @@
-import type { AppendReceipt } from "../../domain.ts";
-import type { TopicApi } from "../../engine/api.ts";
+import type { AckLevel, AppendReceipt } from "../../domain.ts";
+import type { AppendOptions, TopicApi } from "../../engine/api.ts";
 import { InvalidArgumentError } from "../../errors.ts";
 import type { LogRecord } from "../../record/record.ts";
 import { AppendWindow } from "../append-window.ts";
@@ -12,6 +12,7 @@ import { readInput } from "../input.ts";
 import { LineBatches } from "../line-batches.ts";
 import { formatCount } from "../numbers.ts";
 
+const ACK_LEVELS = ["buffered", "journaled", "uploaded"] as const satisfies readonly AckLevel[];
 const BATCH_LINES = 500;
 const APPENDS_IN_FLIGHT = 256;
 /** Input that is late by less is still flowing: with a shorter linger, appends would be cut at the chunks of a pipe. */
@@ -23,7 +24,7 @@ export const produce: Command = {
   summary: "append lines to a topic",
   details:
     "Appends one record per line of stdin, or of a file. Only the line feed is left out: a carriage return is kept, bytes need " +
-    "not be text. Ends when everything is acknowledged. Without --partition, records with a key go where Kafka's clients would " +
+    "not be text. Ends when everything is acknowledged, and sent to the store as far as system.shutdown_timeout allows. Without --partition, records with a key go where Kafka's clients would " +
     "put them, records without one to each partition in turn. Ctrl-C stops reading, waits for the acks of what was sent, and " +
     "exits with 130.",
   flags: [
@@ -33,6 +34,13 @@ export const produce: Command = {
       name: "key-separator",
       value: "TEXT",
       help: "what stands before its first occurrence is the key, what follows the value; \\t is a tab",
+    },
+    {
+      name: "ack",
+      value: "LEVEL",
+      help:
+        "buffered: when it is in memory, and may be lost; journaled: when it is in the journal, needs ack_after_upload = false; " +
+        "uploaded: when it is in the store (default: as the topic says, else ack_after_upload)",
     },
     {
       name: "batch-lines",
@@ -48,6 +56,7 @@ export const produce: Command = {
   examples: [
     "tierlog produce events < events.jsonl",
     "tail -F app.log | tierlog produce logs --batch-lines 1 --print-acks",
+    "tierlog produce payments --ack uploaded < payments.jsonl",
     "tierlog produce users --key-separator : --file users.txt",
   ],
 
@@ -55,6 +64,8 @@ export const produce: Command = {
     const batchLines = args.integer("batch-lines", 1, 1_000_000) ?? BATCH_LINES;
     const partition = args.integer("partition", 0, Number.MAX_SAFE_INTEGER);
     const keySeparator = parseSeparator(args);
+    const ack = args.choice("ack", ACK_LEVELS);
+    const options = ack === undefined ? {} : { ack };
     return withEngine(context, { readOnly: false }, async (engine, config) => {
       const topic = await engine.topic(args.positional(0));
       if (partition !== undefined) topic.partition(partition);
@@ -70,7 +81,7 @@ export const produce: Command = {
         maxBytes: config.flush.maxPendingBytes / 2,
         maxAppends: APPENDS_IN_FLIGHT,
       });
-      return new Production({ context, args, topic, partition, keySeparator, batches, window }).run();
+      return new Production({ context, args, topic, partition, keySeparator, options, batches, window }).run();
     });
   },
 };
@@ -81,6 +92,7 @@ interface ProductionOptions {
   readonly topic: TopicApi;
   readonly partition: number | undefined;
   readonly keySeparator: Buffer | undefined;
+  readonly options: AppendOptions;
   readonly batches: LineBatches;
   readonly window: AppendWindow;
 }
@@ -122,10 +134,12 @@ class Production {
   }
 
   async #append(lines: readonly Uint8Array[]): Promise<void> {
-    const { topic, partition, context, args } = this.#options;
+    const { topic, partition, options, context, args } = this.#options;
     const records = lines.map((line) => this.#record(line));
     const receipts: readonly AppendReceipt[] =
-      partition === undefined ? await topic.append(records) : [await topic.partition(partition).append(records)];
+      partition === undefined
+        ? await topic.append(records, options)
+        : [await topic.partition(partition).append(records, options)];
     this.#acknowledged += records.length;
     for (const line of lines) this.#bytes += line.length;
     context.output.progress(`${formatCount(this.#acknowledged)} records acknowledged`);

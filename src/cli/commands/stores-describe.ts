@@ -50,13 +50,14 @@ function formatDescription(store: StoreDescription): string {
     ]),
   ];
   if (topics.length > 0) {
-    const rows = topics.map(({ name, partitions, compression, createdAt }) => [
+    const rows = topics.map(({ name, partitions, compression, ack, createdAt }) => [
       name,
       formatCount(partitions),
       compression,
+      ack ?? "as configured",
       createdAt,
     ]);
-    sections.push(formatTable(["TOPIC", "PARTITIONS", "COMPRESSION", "CREATED"], rows));
+    sections.push(formatTable(["TOPIC", "PARTITIONS", "COMPRESSION", "ACK", "CREATED"], rows));
   }
   if (shards.length > 0) {
     const rows = shards.map(({ shard, epoch, links, owner }) => [

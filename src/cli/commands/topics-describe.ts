@@ -25,6 +25,7 @@ export const topicsDescribe: Command = {
             ["id", topic.id],
             ["partitions", formatCount(topic.partitions)],
             ["compression", topic.compression],
+            ["ack", topic.ack ?? "as configured"],
             ["shards", shards.join(", ")],
             ["created", topic.createdAt],
           ]),

@@ -23,9 +23,10 @@ export const topicsList: Command = {
           topic.name,
           formatCount(topic.partitions),
           topic.compression,
+          topic.ack ?? "as configured",
           topic.createdAt,
         ]);
-        await context.output.writeLine(formatTable(["TOPIC", "PARTITIONS", "COMPRESSION", "CREATED"], rows));
+        await context.output.writeLine(formatTable(["TOPIC", "PARTITIONS", "COMPRESSION", "ACK", "CREATED"], rows));
       }
       return EXIT_OK;
     }),

@@ -18,6 +18,23 @@ export interface DemoPlace {
 }
 
 export async function demoPlace(config: Config, id: string): Promise<DemoPlace> {
+  const place = await storePlace(config, id);
+  if (config.storage.object.ackAfterUpload) return place;
+  // A journal belongs to one store: that of the configured one would be refused, or taken from it.
+  const path = joinPath(config.journal.path, id);
+  const hadParent = await directoryExists(config.journal.path);
+  return {
+    name: place.name,
+    flags: { ...place.flags, "system.journal.path": path },
+    async remove(store) {
+      await removeDirectoryTree(path);
+      if (!hadParent) await removeEmptyDirectory(config.journal.path);
+      await place.remove(store);
+    },
+  };
+}
+
+async function storePlace(config: Config, id: string): Promise<DemoPlace> {
   const { kind, object } = config.storage;
   if (kind === "memory") {
     return { name: "memory of this process", flags: {}, remove: () => Promise.resolve() };

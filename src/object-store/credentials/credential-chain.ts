@@ -50,6 +50,7 @@ class Search implements CredentialLoader {
   readonly #runtime: Pick<ChainRuntime, "logger">;
   #found: CredentialSource | undefined;
   #asking: CredentialSource | undefined;
+  #loads = 0;
 
   constructor(sources: readonly CredentialSource[], runtime: Pick<ChainRuntime, "logger">) {
     this.#sources = sources;
@@ -66,6 +67,8 @@ class Search implements CredentialLoader {
 
   async load(): Promise<LoadedCredentials> {
     const failures: Failure[] = [];
+    this.#loads += 1;
+    const load = this.#loads;
     const asked =
       this.#found === undefined ? this.#sources.filter(({ missing }) => missing === undefined) : [this.#found];
     for (const source of asked) {
@@ -73,6 +76,7 @@ class Search implements CredentialLoader {
         this.#asking = source;
         const loaded = await source.load();
         checkKeys(loaded);
+        if (load !== this.#loads) return loaded;
         this.#tell(source, failures);
         this.#found = source;
         return loaded;
@@ -82,6 +86,8 @@ class Search implements CredentialLoader {
         failures.push({ source, failure });
         // To go on would take another identity for a hiccup of this one.
         if (failure.kind === "transient") break;
+        // Nobody waits any more, and those who came later may have found another one.
+        if (load !== this.#loads) break;
       }
     }
     throw this.#nothing(failures);

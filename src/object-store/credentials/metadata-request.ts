@@ -2,6 +2,7 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 
 import type { Clock } from "../../runtime/clock.ts";
+import { PLAIN_TLS } from "../tls-files.ts";
 
 export interface MetadataAnswer {
   readonly status: number;
@@ -43,9 +44,10 @@ export function askMetadata(
 ): Promise<MetadataAnswer> {
   return new Promise((resolve, reject) => {
     let connected = false;
-    const send = url.protocol === "https:" ? httpsRequest : httpRequest;
     const { method = "GET", headers = {} } = options;
-    const asked = send(url, { agent: false, method, headers });
+    const request = { agent: false, method, headers } as const;
+    const asked =
+      url.protocol === "https:" ? httpsRequest(url, { ...request, ...PLAIN_TLS }) : httpRequest(url, request);
     const end = (settle: () => void): void => {
       timer.cancel();
       asked.destroy();

@@ -65,6 +65,8 @@ export interface Lab {
   /** The same store over connections of its own; retries as well. */
   readonly other: ObjectStore;
   readonly race: RaceCreate;
+  /** By which that asks to create, for messages. */
+  readonly createHeader: string;
   /** What all keys of this run begin with. */
   readonly prefix: string;
   /** A key of this run; the clean-up deletes what is under it. */

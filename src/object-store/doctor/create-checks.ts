@@ -7,7 +7,7 @@ const SMALL_BYTES = 64;
 const LARGE_BYTES = 64 * 1024;
 
 const HINT =
-  'if the bucket keeps versions (object lock does), take one without versioning: some servers, Ceph RGW among them, mind If-None-Match only there. Else: several writers need a store with atomic PUT If-None-Match: *; with one writer only, kept alone by other means, set system.storage.object.fencing = "external"';
+  'if the bucket keeps versions (object lock does), take one without versioning: some servers, Ceph RGW among them, mind create-if-absent only there. Else: several writers need a store with an atomic PUT for that (If-None-Match: * on most); with one writer only, kept alone by other means, set system.storage.object.fencing = "external"';
 
 /** What the fence between two writers stands on. */
 export const CREATE_CHECKS: readonly CheckSpec[] = [
@@ -16,16 +16,16 @@ export const CREATE_CHECKS: readonly CheckSpec[] = [
     severity: "fencing",
     hint: HINT,
     needs: ["s3:PutObject", "s3:GetObject"],
-    async run({ race, store, key, random }): Promise<Finding> {
+    async run({ race, createHeader, store, key, random }): Promise<Finding> {
       const name = key("exists");
       const first = random.bytes(SMALL_BYTES);
       await store.put(name, first, { condition: { kind: "none" } });
       const [answer] = await race(name, [random.bytes(SMALL_BYTES)]);
       const after = (await store.get(name))?.body;
       if (answer?.kind === "unsupported")
-        return bad(`PUT with If-None-Match is not known here: ${statusOf(answer.error)}`);
+        return bad(`PUT with ${createHeader} is not known here: ${statusOf(answer.error)}`);
       if (answer?.kind === "unclear") return bad(`no clear answer: ${answer.error.message}`);
-      if (answer?.kind === "written") return bad("the PUT was answered as a success: If-None-Match is ignored");
+      if (answer?.kind === "written") return bad(`the PUT was answered as a success: ${createHeader} is ignored`);
       if (after === undefined) return bad("refused, but the object cannot be read");
       return sameBytes(after, first)
         ? ok("refused, and nothing changed")
@@ -37,9 +37,10 @@ export const CREATE_CHECKS: readonly CheckSpec[] = [
     severity: "fencing",
     hint: HINT,
     needs: ["s3:PutObject", "s3:GetObject"],
-    async run({ race, store, key, random }) {
+    async run({ race, createHeader, store, key, random }) {
       const report = await runCreateRace({
         race,
+        header: createHeader,
         read: async (name) => (await store.get(name))?.body,
         key: (round) => key(`race-${round}`),
         random,

@@ -92,6 +92,7 @@ export async function examineStore(options: Examination): Promise<StoreDiagnosis
     once,
     other: endedBy(settling(traced(options.other, traces), retrying), run.signal),
     race: wire?.race ?? raceOver(once),
+    createHeader: wire?.createHeader ?? "If-None-Match",
     prefix,
     key(name) {
       const key = `${prefix}${name}` as ObjectKey;

@@ -41,7 +41,8 @@ export const LATENCY_CHECK: CheckSpec = {
     const p50 = at(0.5);
     const p99 = at(0.99);
     lab.latencyMs = { p50, p99 };
-    const what = conditional ? "with If-None-Match" : "without If-None-Match, which the store refuses";
+    const { createHeader } = lab;
+    const what = conditional ? `with ${createHeader}` : `without ${createHeader}, which the store refuses`;
     const aside = failed === 0 ? "" : `, ${failed} more failed`;
     return ok(`${p50} ms median, ${p99} ms for the slowest 1 % of ${took.length}, ${what}${aside}`);
   },

@@ -53,6 +53,8 @@ export function answerOf(error: unknown): CreateAnswer {
 
 export interface CreateRace {
   readonly race: RaceCreate;
+  /** By which it asks to create, for messages. */
+  readonly header: string;
   /** The bytes stored under a key, or undefined. */
   readonly read: (key: ObjectKey) => Promise<Uint8Array | undefined>;
   readonly key: (round: number) => ObjectKey;
@@ -104,7 +106,12 @@ export async function runCreateRace(options: CreateRace): Promise<CreateRaceRepo
     const answers = await options.race(key, bodies);
     const unsupported = answers.find((answer) => answer.kind === "unsupported");
     if (unsupported !== undefined) {
-      return { finding: "refused", detail: refusal(unsupported.error), error: unsupported.error, unread: 0 };
+      return {
+        finding: "refused",
+        detail: refusal(options.header, unsupported.error),
+        error: unsupported.error,
+        unread: 0,
+      };
     }
     for (const answer of answers) {
       if (answer.kind !== "unclear") continue;
@@ -181,8 +188,8 @@ function identified(random: Random, sizeBytes: number): Uint8Array {
   return body;
 }
 
-function refusal(error: TierlogError): string {
-  return `the store refuses a PUT with If-None-Match: ${statusOf(error)}`;
+function refusal(header: string, error: TierlogError): string {
+  return `the store refuses a PUT with ${header}: ${statusOf(error)}`;
 }
 
 /** As in "HTTP 409", or what stood for an answer. */

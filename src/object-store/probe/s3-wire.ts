@@ -9,14 +9,18 @@ import { startAttempt, untilAborted } from "../attempt.ts";
 import { readAnswer } from "../s3-answer.ts";
 import { collectBody } from "../s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "../s3-client.ts";
+import { createHeaderName } from "../s3-create-header.ts";
 import { withoutEncryption, type S3Encryption } from "../s3-encryption.ts";
 import { OSS_EXISTS, s3Outcome, type S3Operation } from "../s3-outcome.ts";
+import { crc32cHeader } from "../s3-payload.ts";
 import { answerOf, settleAll, type CreateAnswer, type RaceCreate } from "./race-create.ts";
 
 export interface S3WireSettings extends S3ClientSettings {
   readonly bucket: string;
   /** As that of the store: put before every key, with a slash between. */
   readonly prefix: string;
+  /** Every object and part comes with a CRC-32C, as the store's own do that go unsigned: some buckets take no others. Default: false. */
+  readonly checksummed?: boolean;
 }
 
 /** What a server answered, whatever it was: nothing is an error here. */
@@ -84,6 +88,16 @@ export class S3Wire {
   /** What every request asks for that makes an object. */
   get encryption(): S3Encryption | undefined {
     return this.#settings.encryption;
+  }
+
+  /** By which `race` asks to create, for messages. */
+  get createHeader(): string {
+    return createHeaderName(this.#settings.createIfAbsent ?? "if-none-match");
+  }
+
+  /** Does every object, and so every part, come with a checksum? */
+  get checksummed(): boolean {
+    return this.#settings.checksummed === true;
   }
 
   /** Requests sent so far. */
@@ -203,11 +217,12 @@ export class S3Wire {
 
   #addMiddleware(): void {
     this.#client.middlewareStack.add(
-      (next) => (args) => {
+      (next, context) => async (args) => {
         const extras = this.#extras.getStore();
         if (extras !== undefined && hasHeaders(args.request)) {
           if (extras.plain) withoutEncryption(args.request.headers);
           Object.assign(args.request.headers, extras.headers);
+          if (this.checksummed && context["commandName"] === "PutObjectCommand") await addChecksum(args.request);
         }
         return next(args);
       },
@@ -258,7 +273,14 @@ function isAborted(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
-function hasHeaders(of: unknown): of is { readonly headers: Record<string, string> } {
+/** Of what the body has none yet: two would be refused, and a wrong one is there on purpose. */
+async function addChecksum({ headers, body }: { headers: Record<string, string>; body?: unknown }): Promise<void> {
+  if (Object.keys(headers).some((name) => name === "content-md5" || name.startsWith("x-amz-checksum-"))) return;
+  if (typeof body !== "string" && !(body instanceof Uint8Array)) return;
+  headers["x-amz-checksum-crc32c"] = await crc32cHeader(typeof body === "string" ? Buffer.from(body) : body);
+}
+
+function hasHeaders(of: unknown): of is { readonly headers: Record<string, string>; readonly body?: unknown } {
   return typeof of === "object" && of !== null && "headers" in of;
 }
 

@@ -29,21 +29,21 @@ export function verdictOf(facts: ProbeFacts): StoreVerdict {
   return facts.createIfAbsent === "atomic" && facts.existingRefused ? "fenced" : "single-writer only";
 }
 
-/** The facts that keep a store from being "fenced", in words. Empty where it is. */
-export function failedFacts(facts: ProbeFacts): readonly string[] {
+/** The facts that keep a store from being "fenced", in words. Empty where it is. `header`: by which it was asked to create. */
+export function failedFacts(facts: ProbeFacts, header: string): readonly string[] {
   const failed: string[] = [];
   switch (facts.createIfAbsent) {
     case "ignored":
-      failed.push("it ignores If-None-Match on PUT: every one of several racing writers was told that it won");
+      failed.push(`it ignores ${header} on PUT: every one of several racing writers was told that it won`);
       break;
     case "racy":
-      failed.push("its If-None-Match on PUT is not atomic: racing writers won together");
+      failed.push(`its ${header} on PUT is not atomic: racing writers won together`);
       break;
     case "refused":
-      failed.push("it refuses PUT with If-None-Match");
+      failed.push(`it refuses PUT with ${header}`);
       break;
     case "atomic":
-      if (!facts.existingRefused) failed.push("it overwrites an existing object in spite of If-None-Match");
+      if (!facts.existingRefused) failed.push(`it overwrites an existing object in spite of ${header}`);
       break;
   }
   if (!facts.readAfterWrite) failed.push("a read right after a PUT did not find what was written");
@@ -55,6 +55,8 @@ export interface StoreProbeOptions {
   /** Retries what may be repeated. */
   readonly store: ObjectStore;
   readonly race: RaceCreate;
+  /** By which that asks to create, for messages. */
+  readonly header: string;
   /** Where there is one, the checksum and the spelling of If-Match are looked at too. */
   readonly wire: S3Wire | undefined;
   /** Of all keys written; nobody else's. */
@@ -85,6 +87,7 @@ export async function probeStore(options: StoreProbeOptions): Promise<StoreProbe
 
   const report = await runCreateRace({
     race,
+    header: options.header,
     read,
     key: (round) => key(`race-${round}`),
     random,

@@ -34,6 +34,8 @@ export const S3_TRAITS = {
   "unchecked-checksums": "takes bodies that do not match their x-amz-checksum-*; Content-MD5 is checked",
   "refuses-checksum-headers": "answers 501 NotImplemented to every x-amz-checksum-* header",
   "refuses-chunked-bodies": "answers 411 MissingContentLength to aws-chunked bodies (STREAMING-…)",
+  "wants-checksums":
+    "PutObject and UploadPart need a Content-MD5 or an x-amz-checksum-* (InvalidRequest), as in an Amazon bucket whose Object Lock has a default retention",
   "wants-content-md5": "DeleteObjects needs a Content-MD5 (InvalidRequest); a checksum does not do",
   // Reading and listing.
   "unordered-listing": "lists keys in a stable order that is not that of their bytes",

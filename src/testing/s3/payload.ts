@@ -56,7 +56,18 @@ export function readPayload(
   const checksum = readChecksum(about);
   const unchecked = traits.has("unchecked-bodies") || traits.has("unchecked-checksums");
   if (checksum !== undefined && !unchecked) mustMatch(checksum, bytes);
+  if (traits.has("wants-checksums") && checksum === undefined && headers["content-md5"] === undefined) {
+    refuseUnguarded(operation);
+  }
   return { bytes, checksum };
+}
+
+function refuseUnguarded(operation: S3Operation): void {
+  const what = operation === "PutObject" ? "Put Object" : operation === "UploadPart" ? "Put Part" : undefined;
+  if (what === undefined) return;
+  throw new S3Refusal("InvalidRequest", {
+    message: `Content-MD5 OR x-amz-checksum- HTTP header is required for ${what} requests with Object Lock parameters`,
+  });
 }
 
 /** The one checksum among `headers`. One that the endpoint cannot check is refused, not believed. */

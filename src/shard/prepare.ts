@@ -1,0 +1,127 @@
+import type { Epoch, ObjectKey, Offset, PartitionId, ShardId } from "../domain.ts";
+import { linkOverheadBytes, type DataObjectRef } from "../index-chain/index-file.ts";
+import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
+import { DataObjectDirectory, type DataExtent } from "../object-store/data-object.ts";
+import { isUploadGone } from "../object-store/multipart.ts";
+import { nextTurn } from "../runtime/turn.ts";
+
+/** Work done in one turn of the event loop, in bytes: sealing and copying so much into fresh memory takes about a millisecond. */
+const TURN_BYTES = 192 * 1024;
+
+/** A sealed batch that has its offsets and its epoch. */
+export interface PlacedBatch extends PartitionId {
+  readonly epoch: Epoch;
+  readonly baseOffset: Offset;
+  readonly nextOffset: Offset;
+  readonly maxTimestampMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Bytes kept for readers at the tail. */
+export interface TailChunk {
+  readonly position: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A flush whose bytes are ready to be named by a link. */
+export interface PreparedFlight {
+  /** Positions count from the start of the data object, or of this flush's part of the payload. */
+  readonly extents: readonly DataExtent[];
+  readonly chunks: readonly TailChunk[];
+  /** Bytes of all chunks. */
+  readonly batchBytes: number;
+  /** undefined: the chunks go inline into the index file. */
+  readonly object: DataObjectRef | undefined;
+}
+
+export interface PrepareOptions {
+  readonly shard: ShardId;
+  /** Of the writer. */
+  readonly epoch: Epoch;
+  readonly nowMs: number;
+  /** Of an index file. */
+  readonly linkBytesMax: number;
+  readonly writerIdBytes: number;
+  /** Opens the data object of this flush; called again, for another name, where the store has lost the upload. */
+  readonly openObject: (signal: AbortSignal) => { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter };
+  /** Clears an upload away that is given up. Not waited for: in an outage it takes a deadline of its own. */
+  readonly abandon: (writer: BufferedMultipartWriter) => void;
+}
+
+/**
+ * Brings the batches of a flush, grouped by partition, to where a link can name them: they stay in memory up to the size of one
+ * link, else they stream into a data object. Rejects when that is given up or `signal` fires; nothing is named by the chain then.
+ */
+export async function prepareBatches(
+  batches: Iterable<PlacedBatch | Promise<PlacedBatch>>,
+  { shard, epoch, nowMs, linkBytesMax, writerIdBytes, openObject, abandon }: PrepareOptions,
+  signal: AbortSignal,
+): Promise<PreparedFlight> {
+  const directory = new DataObjectDirectory();
+  const chunks: TailChunk[] = [];
+  let object: { readonly key: ObjectKey; readonly writer: BufferedMultipartWriter } | undefined;
+  let gone: unknown;
+  let turnBytes = 0;
+  try {
+    for (const next of batches) {
+      const batch = next instanceof Promise ? await next : next;
+      signal.throwIfAborted();
+      const { bytes } = batch;
+      chunks.push({ position: directory.position, bytes });
+      directory.add(batch, batch.epoch, { ...batch, lengthBytes: bytes.length });
+      if (object !== undefined) {
+        gone ??= await goneWhile(object.writer.write(bytes));
+      } else if (inlineBytes(directory, writerIdBytes) > linkBytesMax) {
+        object = openObject(signal);
+        gone = await goneWhile(writeAll(object.writer, chunks));
+      }
+      turnBytes += bytes.length;
+      if (turnBytes >= TURN_BYTES) {
+        turnBytes = 0;
+        await nextTurn();
+      }
+    }
+    const prepared = { extents: directory.extents, chunks, batchBytes: directory.position };
+    if (object === undefined) return { ...prepared, object: undefined };
+    const tail = directory.encodeTail(shard, epoch, nowMs);
+    const sizeBytes = directory.position + tail.length;
+    gone ??= await goneWhile(finishWith(object.writer, tail));
+    if (gone !== undefined) {
+      // All bytes are still here. Once: a store that loses one upload after the other is no place for them.
+      abandon(object.writer);
+      object = openObject(signal);
+      await writeAll(object.writer, chunks);
+      await finishWith(object.writer, tail);
+    }
+    return { ...prepared, object: { key: object.key, sizeBytes } };
+  } catch (error) {
+    if (object !== undefined) abandon(object.writer);
+    throw error;
+  }
+}
+
+/** Size of an index file with these batches inline; every extent counts as of another topic: a few bytes too many at most. */
+function inlineBytes(directory: DataObjectDirectory, writerIdBytes: number): number {
+  const extents = directory.extents.length;
+  return linkOverheadBytes(extents, extents, writerIdBytes) + directory.position;
+}
+
+async function writeAll(writer: BufferedMultipartWriter, chunks: readonly TailChunk[]): Promise<void> {
+  for (const { bytes } of chunks) await writer.write(bytes);
+}
+
+async function finishWith(writer: BufferedMultipartWriter, tail: Uint8Array): Promise<void> {
+  await writer.write(tail);
+  await writer.finish();
+}
+
+/** The error of `work` where it says that the store has lost the upload; throws all others. */
+async function goneWhile(work: Promise<void>): Promise<unknown> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    if (isUploadGone(error)) return error;
+    throw error;
+  }
+}

@@ -32,7 +32,7 @@ export interface EngineContext {
   readonly cache: ObjectCache;
   readonly sparseIndexes: SparseIndexes;
   readonly runtime: Runtime;
-  readonly readOnly: boolean;
+  readonly appends: boolean;
   readonly ackAfterUpload: boolean;
   readonly batchBytesMax: number;
   shard(id: number): Shard;
@@ -62,14 +62,14 @@ export class Partition implements PartitionApi {
   }
 
   append(input: readonly LogRecord[] | EncodedAppend, options: AppendOptions = {}): Promise<AppendReceipt> {
-    const { catalog, readOnly } = this.#context;
+    const { catalog, appends } = this.#context;
     try {
       this.#context.throwIfClosed();
-      if (readOnly)
+      if (!appends)
         throw new InvalidArgumentError(
           "engine",
           "read-only",
-          "it was opened read-only: open it without readOnly to append",
+          "it was opened read-only, or with appends: false: open it without them to append",
         );
       const body = isEncoded(input) ? input.encodedBatch : input;
       const level = this.#level(options.ack);

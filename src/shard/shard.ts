@@ -322,9 +322,9 @@ export class Shard {
       const flushed = this.#journaled === undefined ? this.flush() : this.#journaled.drain().catch(() => undefined);
       if (!(await timeout.before(flushed)) && this.#journaled === undefined) throw error.withEffect("unknown");
     } finally {
-      undrained = this.#journaled?.lag ?? undrained;
-      const drained = this.#journaled === undefined || this.#journaled.isDrained;
-      if (!timeout.isOver && drained) await timeout.before(this.#release());
+      undrained = this.#journaled?.undrained ?? undrained;
+      // Only where nothing is left that a successor would have to miss.
+      if (!timeout.isOver && undrained.records === 0) await timeout.before(this.#release());
       const ending = this.#pipeline.end(error).then(() => this.#chain.close());
       await timeout.before(
         ending.catch((reason: unknown) => this.#warn("was not closed in order", reason)),

@@ -77,8 +77,10 @@ describe("produce", () => {
     expect(jsonLines(stdout)).toMatchObject([{ level: "uploaded" }]);
   });
 
-  test("beside a process that has the journal: refused, and told who has it; readers are not", async () => {
+  test("beside a process that has the journal: refused, and told who has it; readers and changes of topics are not", async () => {
     const running = await producer(["a"]);
+    await done("topics", "create", "u", "--partitions", "1");
+    await done("topics", "delete", "u");
     const { exitCode, stderr } = await place.run(["produce", "t", "--json"], "b\n", env);
     expect(exitCode).toBe(75);
     expect(jsonLines(stderr).at(-1)).toMatchObject({
@@ -221,8 +223,11 @@ describe("an outage of the store", () => {
 test("the demo compares what came through a journal of its own, and removes it", async () => {
   const [report] = jsonLines(await done("demo", "--records", "2000", "--json"));
   expect(report).toMatchObject({ records: 2000, verified: true });
-  expect(await readdir(join(place.path, "tierlog-data"))).not.toContain(expect.stringMatching(/^demo-/));
-  expect(await readdir(join(place.path, "tierlog-data", "journal"))).not.toContainEqual(
+  expect(await readdir(join(place.path, "tierlog-data"))).toEqual(["store"]);
+  await done("demo", "--records", "2000", "--keep");
+  expect((await readdir(join(place.path, "tierlog-data"))).sort()).toEqual([
     expect.stringMatching(/^demo-/),
-  );
+    "journal",
+    "store",
+  ]);
 });

@@ -214,17 +214,18 @@ export class JournaledPipeline implements Pipeline {
     const { stage, queue, uploader } = parts;
     const setEnd = stage.setEnd.bind(stage);
     const found = await recoverFrames({ ...this.#options, journal, queue, setEnd });
-    // Closed meanwhile: the frames stay for the next owner.
-    if (this.#ended !== undefined) throw this.#ended;
-    this.#parts = parts;
-    if (queue.count > 0) uploader.catchUp();
-    stage.adopt(this.#early.takeAll());
+    // Said before anything is acknowledged at an offset that may have been another record's.
     onRecovery({
       shard,
       ...found,
       outcome: outcomeOf(found, diskLost),
       ...(diskLost ? await lossOf(chain) : { mayBeLost: undefined, lastCommitAtMs: undefined }),
     });
+    // Closed meanwhile: the frames stay for the next owner.
+    if (this.#ended !== undefined) throw this.#ended;
+    this.#parts = parts;
+    if (queue.count > 0) uploader.catchUp();
+    stage.adopt(this.#early.takeAll());
     onDurable();
   }
 

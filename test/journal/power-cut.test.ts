@@ -51,8 +51,9 @@ async function history(seed: number, settings: JournalSettings): Promise<Recover
     await live(disk, random, settings, promised);
     const powerCut = random.float() < 0.8;
     disk = powerCut ? disk.afterPowerCut(random) : disk.afterKill();
-    recoveries.push(await recover(disk, random, settings, promised));
-    if (!powerCut) expect(recoveries.at(-1)?.lost).toBe(0);
+    const recovery = await recover(disk, random, settings, promised);
+    expect({ life, lostInKill: powerCut ? 0 : recovery.lost }).toEqual({ life, lostInKill: 0 });
+    recoveries.push(recovery);
   }
   return recoveries;
 }

@@ -2,7 +2,7 @@ import { InvariantError } from "../errors.ts";
 import { joinPath, type FileSystem } from "../runtime/file-system.ts";
 import type { RandomAccessFile } from "../runtime/random-access-file.ts";
 import { diskError } from "./disk-error.ts";
-import { makeSlot, syncSlot } from "./make-slot.ts";
+import { makeSlot } from "./make-slot.ts";
 import type { JournalSettings } from "./options.ts";
 import type { ReadHandles } from "./read-handles.ts";
 import { slotName, type Scan } from "./scan.ts";
@@ -221,9 +221,6 @@ export class JournalFiles {
     if (file === undefined) return this.#mayCreate() ? this.#create() : undefined;
     // A recovery that finds these frames overwritten must find, too, that they were freed.
     if (file.lastSequence > this.#host.freedOnDisk()) await this.#writeFreed();
-    if (this.#settings.fsync !== "never" && file.fileNumber === 0) {
-      await syncSlot(this.#fileSystem, this.#directory, file.path);
-    }
     await this.openWriter(file);
     this.recycled++;
     return file;

@@ -39,21 +39,6 @@ export async function makeSlot(
   }
 }
 
-/** For a blank file that was found: a crash may have come between its making and its syncing. */
-export async function syncSlot(fileSystem: FileSystem, directory: string, path: string): Promise<void> {
-  try {
-    const handle = await fileSystem.open(path, { access: "write" });
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await fileSystem.syncDirectory(directory);
-  } catch (error) {
-    throw diskError("fsync", path, error);
-  }
-}
-
 async function fill(handle: RandomAccessFile, sizeBytes: number, durable: boolean): Promise<void> {
   let unsynced = 0;
   for (let at = 0; at < sizeBytes;) {

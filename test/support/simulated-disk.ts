@@ -295,10 +295,10 @@ export class SimulatedDisk implements FileSystem {
         if (options.direct === true && (bytes.byteOffset % 4096 !== 0 || bytes.length % 4096 !== 0))
           throw diskProblem("EINVAL");
         const call: DiskCall = { call: "write", path, bytes: bytes.length, position };
+        this.calls.push(call);
         const answer = this.#ask(call);
         const taken =
           answer === undefined ? bytes.length : "error" in answer ? (answer.afterBytes ?? 0) : answer.shortBytes;
-        this.calls.push(call);
         const sectors = writeInto(inode, bytes.subarray(0, taken), position);
         await Promise.resolve();
         if (this.#crashed) throw new CrashedError();

@@ -95,6 +95,8 @@ export class Shard {
   readonly #journaled: JournaledPipeline | undefined;
   /** Of an earlier process, where the journal is not in use any more; gone once it was emptied. */
   #leftover: ShardJournal | undefined;
+  /** The id of that journal then. */
+  #emptiedId: string | undefined;
   #folded = false;
   #closed = false;
   #committedLinks = 0;
@@ -158,7 +160,7 @@ export class Shard {
   async #takeOver(): Promise<void> {
     await this.#drainLeftover();
     if (this.#chain.isOwner) return;
-    const { diskLost } = await takeOver(this.#chain, undefined);
+    const { diskLost } = await takeOver(this.#chain, undefined, this.#emptiedId);
     if (!diskLost) return;
     const { shard, onRecovery } = this.#options;
     const nothing = { replayed: NOTHING_REPLAYED, setAside: undefined, tornTail: undefined };
@@ -173,6 +175,7 @@ export class Shard {
       await pipeline.resume();
       await pipeline.flush();
       this.#leftover = undefined;
+      this.#emptiedId = journal.journalId;
     } finally {
       await pipeline.end(new ClosedError(`journal of shard ${this.id}`));
     }
@@ -322,9 +325,9 @@ export class Shard {
       const flushed = this.#journaled === undefined ? this.flush() : this.#journaled.drain().catch(() => undefined);
       if (!(await timeout.before(flushed)) && this.#journaled === undefined) throw error.withEffect("unknown");
     } finally {
-      undrained = this.#journaled?.lag ?? undrained;
-      const drained = this.#journaled === undefined || this.#journaled.isDrained;
-      if (!timeout.isOver && drained) await timeout.before(this.#release());
+      undrained = this.#journaled?.undrained ?? undrained;
+      // Only where nothing is left that a successor would have to miss.
+      if (!timeout.isOver && undrained.records === 0) await timeout.before(this.#release());
       const ending = this.#pipeline.end(error).then(() => this.#chain.close());
       await timeout.before(
         ending.catch((reason: unknown) => this.#warn("was not closed in order", reason)),

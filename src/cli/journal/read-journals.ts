@@ -1,7 +1,7 @@
 import type { Config } from "../../config/config.ts";
 import type { ShardId } from "../../domain.ts";
 import { NotFoundError } from "../../errors.ts";
-import type { JournalInspection } from "../../journal/stub-tools.ts";
+import type { JournalInspection } from "../../journal/inspect.ts";
 import { joinPath, type FileSystem } from "../../runtime/file-system.ts";
 
 export interface FoundJournal {
@@ -18,7 +18,7 @@ export async function readJournals(
   fileSystem: FileSystem,
   shard: number | undefined,
 ): Promise<readonly FoundJournal[]> {
-  const { inspectJournal } = await import("../../journal/stub-tools.ts");
+  const { inspectJournal } = await import("../../journal/inspect.ts");
   const { path } = config.journal;
   const found: FoundJournal[] = [];
   for (const { name, kind } of await fileSystem.list(path)) {

@@ -207,7 +207,7 @@ test("frames of a process that was killed are on the disk once the next one has 
     if (call === "datasync") disk.crash();
     return undefined;
   };
-  await expect(journal.append(frameOf(1, 100))).rejects.toThrow();
+  await expect(journal.append(frameOf(1, 100))).rejects.toMatchObject({ code: "TIERLOG_STORAGE_IO" });
   const killed = disk.afterKill();
   const again = await Journal.open({ ...options, fileSystem: killed }, "create");
   expect(again.opened.frames).toBe(2);

@@ -134,7 +134,7 @@ export class JournaledPipeline implements Pipeline {
       this.#parts.stage.addRecords(target, records, bytes, waiter);
       return;
     }
-    this.#early.add(target, bytes).partition.appendRecords(records, runtime.clock.now(), waiter);
+    this.#early.add(target, bytes).appendRecords(records, runtime.clock.now(), waiter);
     this.acquire().catch(() => undefined);
   }
 
@@ -144,7 +144,7 @@ export class JournaledPipeline implements Pipeline {
       this.#parts.stage.addEncoded(target, encoded, records, bytes, waiter);
       return;
     }
-    this.#early.add(target, bytes).partition.appendEncoded(encoded, records, waiter);
+    this.#early.add(target, bytes).appendEncoded(encoded, records, waiter);
     this.acquire().catch(() => undefined);
   }
 

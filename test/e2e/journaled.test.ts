@@ -77,18 +77,40 @@ describe("produce", () => {
     expect(jsonLines(stdout)).toMatchObject([{ level: "uploaded" }]);
   });
 
-  test("beside a process that has the journal: refused, and told who has it; readers are not", async () => {
+  test("beside a process that has the journal: refused, and told who has it; readers and changes of topics are not", async () => {
     const running = await producer(["a"]);
+    await done("topics", "create", "u", "--partitions", "1");
+    await done("topics", "delete", "u");
     const { exitCode, stderr } = await place.run(["produce", "t", "--json"], "b\n", env);
     expect(exitCode).toBe(75);
     expect(jsonLines(stderr).at(-1)).toMatchObject({
       error: { code: "TIERLOG_LOCK_HELD", holder: { pid: running.child.pid } },
     });
     expect((await place.run(["recover"], "", env)).stderr).toContain(`process ${String(running.child.pid)} on `);
-    expect(await done("inspect", "t")).toMatch(/^ +0 +0 +0 +0 /m);
+    const shown = await done("inspect", "t");
+    expect(shown).toMatch(/^ +0 +0 +0 +0 /m);
+    expect(shown).toMatch(
+      /\n\nshard 0: 1 records, .* in the journal on this machine are not in the store yet, the oldest for [\d.]+ s\n$/,
+    );
+    expect(JSON.parse(await done("inspect", "t", "--json"))).toMatchObject({ journal: [{ shard: 0, records: 1 }] });
     expect(await journal()).toMatchObject({ live: { records: 1 } });
     running.child.stdin?.end();
     expect((await running.finished).exitCode).toBe(0);
+    expect(JSON.parse(await done("inspect", "t", "--json"))).toMatchObject({ journal: [] });
+  });
+
+  test("a journal of another store is not shown as this one's", async () => {
+    await killed(await producer(["a"]));
+    const elsewhere = {
+      TIERLOG_SYSTEM_STORAGE_OBJECT_PREFIX: "other",
+      TIERLOG_SYSTEM_JOURNAL_PATH: join(place.path, "j"),
+    };
+    const other = { ...env, ...elsewhere };
+    expect((await place.run(["topics", "create", "t", "--partitions", "1"], "", other)).exitCode).toBe(0);
+    const { TIERLOG_SYSTEM_JOURNAL_PATH: _, ...sameJournal } = other;
+    expect((await place.run(["produce", "t"], "b\n", sameJournal)).exitCode).toBe(78);
+    const { exitCode, stdout } = await place.run(["inspect", "t", "--json"], "", sameJournal);
+    expect([exitCode, JSON.parse(stdout.toString())]).toMatchObject([0, { journal: [] }]);
   });
 });
 
@@ -201,8 +223,11 @@ describe("an outage of the store", () => {
 test("the demo compares what came through a journal of its own, and removes it", async () => {
   const [report] = jsonLines(await done("demo", "--records", "2000", "--json"));
   expect(report).toMatchObject({ records: 2000, verified: true });
-  expect(await readdir(join(place.path, "tierlog-data"))).not.toContain(expect.stringMatching(/^demo-/));
-  expect(await readdir(join(place.path, "tierlog-data", "journal"))).not.toContainEqual(
+  expect(await readdir(join(place.path, "tierlog-data"))).toEqual(["store"]);
+  await done("demo", "--records", "2000", "--keep");
+  expect((await readdir(join(place.path, "tierlog-data"))).sort()).toEqual([
     expect.stringMatching(/^demo-/),
-  );
+    "journal",
+    "store",
+  ]);
 });

@@ -93,6 +93,11 @@ export class Child {
     return JSON.stringify({ acked, failed: [...failed], pending, end, stderr: stderr.slice(-4000) });
   }
 
+  /** It has ended, by itself or by a signal. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** Acks that promise something. */
   get durable(): number {
     return this.acked.journaled + this.acked.uploaded;

@@ -93,19 +93,15 @@ export async function failingSyscall(context: RoundContext): Promise<void> {
   // Syncs of their own are rare where each write is synchronous.
   const fsync = call === "fdatasync" ? "interval" : "always";
   const child = await launch(context, { journal, lease: "off", fsync }, underStrace(fault, files, log));
-  let died = false;
-  const exited = child.exited().then(() => {
-    died = true;
-  });
   const until = Date.now() + 4000;
-  while (!died && !(await injected(log)) && Date.now() < until) await Promise.race([exited, sleep(50)]);
-  await Promise.race([exited, sleep(random.float() * 600)]);
-  const killed = died;
+  while (!child.ended && Date.now() < until && !(await injected(log))) await sleep(50);
+  await Promise.race([child.exited(), sleep(random.float() * 600)]);
+  const killed = child.ended && child.end === undefined;
   await child.kill();
   if (child.end !== undefined && child.end !== "TIERLOG_STORAGE_IO") {
     throw new Error(`the producer ended by itself after ${fault.what} of ${call}: ${child.describe()}`);
   }
-  const struck = fault.what === "error=EIO" ? await injected(log) : child.end === undefined && killed;
+  const struck = fault.what === "error=EIO" ? await injected(log) : killed;
   context.count(
     struck ? `${call} ${fault.what}${fault.onwards ? " from then on" : ""}` : "faults that met no system call",
   );

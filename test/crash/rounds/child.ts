@@ -115,6 +115,8 @@ export class Child {
   }
 
   async kill(): Promise<void> {
+    // Without its pid only the tracer would die, and the process go on without it.
+    await this.until("its pid", () => this.#pid !== undefined || this.#ended);
     if (!this.#ended) {
       try {
         this.signal("SIGKILL");

@@ -67,11 +67,12 @@ export class Catalog {
   /**
    * May this topic be appended to? Answers from what is known while that is fresh, asks in the background when it grows old, and
    * makes the caller wait only when nobody has asked for long: `NotFoundError` once it is gone. Whoever asks while others wait
-   * waits behind them: the answers come in the order of the calls. With `atOnce` nobody waits: what is known counts, however old.
+   * waits behind them: the answers come in the order of the calls. Nobody waits with `mayBeOld`: what is known is enough, however
+   * old it is, while the store gives no news.
    */
-  check(topic: TopicDescription, { atOnce }: { readonly atOnce: boolean }): Promise<void> | undefined {
+  check(topic: TopicDescription, mayBeOld = false): Promise<void> | undefined {
     const age = this.#ageMs();
-    if (!atOnce && (age > 2 * FRESH_MS || this.#waiting > 0)) return this.#checkBehindOthers(topic, age);
+    if (!mayBeOld && (age > 2 * FRESH_MS || this.#waiting > 0)) return this.#checkBehindOthers(topic, age);
     const sinceTryMs = this.#options.runtime.clock.monotonic() - this.#triedAtMs;
     // One try a second: appends come by the thousand while the store refuses.
     if (age > FRESH_MS && this.#checking === undefined && sinceTryMs >= RETRY_MS) {

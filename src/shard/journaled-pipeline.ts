@@ -135,7 +135,7 @@ export class JournaledPipeline implements Pipeline {
       this.#parts.stage.addRecords(target, records, bytes, waiter);
       return;
     }
-    this.#early.add(target, bytes).partition.appendRecords(records, runtime.clock.now(), waiter);
+    this.#early.add(target, bytes).appendRecords(records, runtime.clock.now(), waiter);
     this.acquire().catch(() => undefined);
   }
 
@@ -145,7 +145,7 @@ export class JournaledPipeline implements Pipeline {
       this.#parts.stage.addEncoded(target, encoded, records, bytes, waiter);
       return;
     }
-    this.#early.add(target, bytes).partition.appendEncoded(encoded, records, waiter);
+    this.#early.add(target, bytes).appendEncoded(encoded, records, waiter);
     this.acquire().catch(() => undefined);
   }
 
@@ -217,15 +217,18 @@ export class JournaledPipeline implements Pipeline {
     const { stage, queue, uploader } = parts;
     const setEnd = stage.setEnd.bind(stage);
     const found = await recoverFrames({ ...this.#options, journal, queue, setEnd });
-    this.#parts = parts;
-    if (queue.count > 0) uploader.catchUp();
-    stage.adopt(this.#early.takeAll());
+    // Said before anything is acknowledged at an offset that may have been another record's.
     onRecovery({
       shard,
       ...found,
       outcome: outcomeOf(found, diskLost),
       ...(diskLost ? await lossOf(chain) : { mayBeLost: undefined, lastCommitAtMs: undefined }),
     });
+    // Closed meanwhile: the frames stay for the next owner.
+    if (this.#ended !== undefined) throw this.#ended;
+    this.#parts = parts;
+    if (queue.count > 0) uploader.catchUp();
+    stage.adopt(this.#early.takeAll());
     onDurable();
   }
 
@@ -327,9 +330,11 @@ export class JournaledPipeline implements Pipeline {
     await parts.uploader.flush(parts.queue.lastSequence, patient);
   }
 
-  /** Is everything that was appended in the chain? */
-  get isDrained(): boolean {
-    return this.#early.isEmpty && (this.#parts === undefined || this.#parts.queue.count === 0);
+  /** What is in the journal and not in the chain, or not known to be. */
+  get undrained(): { readonly records: number; readonly bytes: number } {
+    if (this.#parts !== undefined) return this.lag;
+    const journal = this.#journal;
+    return journal === undefined || journal.metrics().liveFrames === 0 ? { records: 0, bytes: 0 } : journal.opened;
   }
 
   /**

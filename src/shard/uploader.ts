@@ -1,6 +1,5 @@
 import { partitionKey } from "../domain.ts";
 import { asTierlogError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
-import type { ExtentList } from "../index-chain/extent-list.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
@@ -240,7 +239,13 @@ export class Uploader {
     if (this.#flights.length > 0) throw new InvariantError("frames are judged while they are on their way");
     let count = 0;
     for (const { batches } of queue.loaded) {
-      if (!batches.every((batch) => holds(chain.state.extents(batch), batch))) break;
+      const inChain = batches.every((batch) => {
+        const extents = chain.state.extents(batch);
+        if (extents === undefined || extents.nextOffset < batch.nextOffset) return false;
+        // Another writer's records may stand at these offsets.
+        return extents.at(extents.find(batch.baseOffset)).leaderEpoch === batch.epoch;
+      });
+      if (!inChain) break;
       count++;
     }
     queue.putBack(count);
@@ -313,15 +318,6 @@ export class Uploader {
     for (const { abort } of this.#flights.takeFrom(0)) abort.abort(error);
     this.#tellWaiting(error);
   }
-}
-
-/**
- * Does the chain hold this very batch? Its offsets alone do not tell: behind another's fence they may be taken by other records.
- * The epoch does, because only one process ever wrote in it.
- */
-function holds(extents: ExtentList | undefined, batch: PlacedBatch): boolean {
-  if (extents === undefined || batch.nextOffset > extents.nextOffset) return false;
-  return extents.at(extents.find(batch.baseOffset)).leaderEpoch === batch.epoch;
 }
 
 /** The batches of some frames, partition by partition, each in the order of its offsets. */

@@ -50,8 +50,13 @@ export class Catalog {
     return [...this.#topics.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** The topic, after a look at the store where it is not known. `NotFoundError`. */
-  async find(name: string): Promise<TopicDescription> {
+  /** The topic, after a look at the store where it is not known or, without `mayBeOld`, not lately. `NotFoundError`. */
+  async find(name: string, mayBeOld = false): Promise<TopicDescription> {
+    const known = this.#topics.get(name);
+    if (mayBeOld && known !== undefined) {
+      await this.check(known, true);
+      return known;
+    }
     if (!this.#topics.has(name) || this.#ageMs() > FRESH_MS) await this.refresh();
     const topic = this.#topics.get(name);
     if (topic === undefined) {

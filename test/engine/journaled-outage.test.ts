@@ -160,9 +160,13 @@ describe("the store is away", () => {
   });
 
   test("the catalog cannot be looked at either: no ack waits for it, it is asked for once a second, and counts when it comes", async () => {
-    const { partition } = await owner();
+    const { engine, partition } = await owner();
     machine.weather = () => "forbidden";
     await clock.advance(20_000);
+    // Nor does a new handle of a topic that is known.
+    await expect((await engine.topic("events")).partition(0).append(values("h"))).resolves.toMatchObject({
+      level: "journaled",
+    });
     const lists = (): number => machine.requests.filter(({ operation }) => operation === "list").length;
     const before = lists();
     for (let i = 0; i < 100; i++) {

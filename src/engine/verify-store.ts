@@ -26,7 +26,7 @@ export type { VerifyProgress } from "./verify/verification.ts";
 export interface VerifyOptions {
   /** Check every batch and record as well: reads all bytes. Default: false. */
   readonly deep?: boolean;
-  /** Only this topic: the shards that it uses, and of those only its extents. Nothing is said of leftovers and foreign objects. */
+  /** Only this topic: the shards that it uses, and of those only its extents. Leftovers are not looked for. */
   readonly topic?: string | undefined;
   /** Only this shard. Of leftovers, only its own. */
   readonly shard?: number | undefined;

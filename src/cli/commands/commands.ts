@@ -16,6 +16,7 @@ import { topicsCreate } from "./topics-create.ts";
 import { topicsDelete } from "./topics-delete.ts";
 import { topicsDescribe } from "./topics-describe.ts";
 import { topicsList } from "./topics-list.ts";
+import { verify } from "./verify.ts";
 
 /** In the order of the help. */
 export const COMMANDS: readonly Command[] = [
@@ -36,4 +37,5 @@ export const COMMANDS: readonly Command[] = [
   storesDelete,
   configCheck,
   doctor,
+  verify,
 ];

@@ -1,3 +1,4 @@
+import { BATCH_PREFIX_BYTES, CRC_AT, CRC_FROM } from "../../record/batch-header.ts";
 import {
   BATCH_HEADER_BYTES,
   decodeRecords,
@@ -5,6 +6,8 @@ import {
   verifyBatch,
   type BatchHeader,
 } from "../../record/batch.ts";
+import { readInt32, readInt64, readUint32 } from "../../record/big-endian.ts";
+import { crc32c } from "../../record/crc32c.ts";
 import { dataProblem } from "./data-problem.ts";
 
 /** Some batches of one extent, side by side, from one whose base offset is known. Plain data: it may go to a worker. */
@@ -62,6 +65,8 @@ export interface BatchTaskResult {
 /** A batch holds at most `batch.max_bytes` (32 MiB) and its header: what claims more is damage, not something to allocate for. */
 const BATCH_BYTES_MAX = 64 * 1024 * 1024;
 const PROBLEMS_MAX = 100;
+const MAGIC_AT = 16;
+const MAGIC = 2;
 
 /**
  * Checks all that can be checked of stored batches: header, CRC, offsets without gap or overlap, leader epoch, framing of each record
@@ -103,7 +108,7 @@ function checkRun(task: BatchTask, run: BatchRun): RunResult {
     try {
       header = readBatchHeader(bytes, at, where);
     } catch (error) {
-      return giveUp(problemOf(error, where.position + at));
+      return giveUp(headerProblem(error, bytes, at, where.position + at));
     }
     const misplaced = misplacement(header, run, offset);
     if (misplaced !== undefined) {
@@ -115,6 +120,10 @@ function checkRun(task: BatchTask, run: BatchRun): RunResult {
     } catch (error) {
       const problem = problemOf(error, where.position + at);
       if (problems.length >= PROBLEMS_MAX) return giveUp(problem);
+      // The damage may be in the length: then all that follows would be misread, and told as other damage.
+      if (!isBoundary(bytes, at + header.lengthBytes, header, run)) {
+        return giveUp({ ...problem, problem: `${problem.problem}; no batch follows where it should end` });
+      }
       problems.push({ ...problem, baseOffset: header.baseOffset, nextOffset: header.nextOffset });
     }
     batches++;
@@ -134,7 +143,7 @@ function checkRun(task: BatchTask, run: BatchRun): RunResult {
 function cutBatchBytes(bytes: Uint8Array, at: number): number | undefined {
   const left = bytes.length - at;
   if (left < BATCH_HEADER_BYTES) return 0;
-  const lengthBytes = new DataView(bytes.buffer, bytes.byteOffset + at, BATCH_HEADER_BYTES).getInt32(8) + 12;
+  const lengthBytes = readInt32(bytes, at + 8) + BATCH_PREFIX_BYTES;
   return lengthBytes > left ? lengthBytes : undefined;
 }
 
@@ -144,6 +153,35 @@ function misplacement(header: BatchHeader, run: BatchRun, offset: number): strin
   if (header.nextOffset > run.nextOffset)
     return `a batch reaches to offset ${header.nextOffset}, its extent to ${run.nextOffset}`;
   return undefined;
+}
+
+/** Magic and attributes are looked at before the CRC: where that is wrong as well, or the magic is not Kafka's, it is damage. */
+function headerProblem(
+  error: unknown,
+  bytes: Uint8Array,
+  at: number,
+  position: number,
+): Omit<BatchProblem, "baseOffset" | "nextOffset"> {
+  const problem = problemOf(error, position);
+  if (problem.code !== "unsupported-version") return problem;
+  const magic = bytes[at + MAGIC_AT];
+  if (magic !== MAGIC) return { code: "damaged-batch", position, problem: `magic ${magic} where a batch is due` };
+  const lengthBytes = readInt32(bytes, at + 8) + BATCH_PREFIX_BYTES;
+  const end = at + lengthBytes;
+  const isSealed =
+    lengthBytes >= BATCH_HEADER_BYTES &&
+    end <= bytes.length &&
+    crc32c(bytes.subarray(at + CRC_FROM, end)) === readUint32(bytes, at + CRC_AT);
+  return isSealed
+    ? problem
+    : { code: "damaged-batch", position, problem: "its attributes are not known, and its CRC fails" };
+}
+
+/** Does the extent end at `at`, or the next batch begin? REQUIRES: `before` ends at `at`, by its header. */
+function isBoundary(bytes: Uint8Array, at: number, before: BatchHeader, run: BatchRun): boolean {
+  if (at === bytes.length) return !run.isEnd || before.nextOffset === run.nextOffset;
+  if (bytes.length - at < BATCH_HEADER_BYTES) return !run.isEnd;
+  return readInt64(bytes, at) === before.nextOffset && readInt32(bytes, at + 12) === run.epoch;
 }
 
 function problemOf(error: unknown, position: number): Omit<BatchProblem, "baseOffset" | "nextOffset"> {

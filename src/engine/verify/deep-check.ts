@@ -1,4 +1,5 @@
 import type { ObjectKey, Offset } from "../../domain.ts";
+import { BATCH_HEADER_BYTES } from "../../record/batch.ts";
 import type { BatchChecks } from "./batch-checks.ts";
 import type { BatchRun, BatchTask, BatchTaskResult, RunResult } from "./check-batches.ts";
 import type { PlacedExtent } from "./placed-extents.ts";
@@ -77,7 +78,8 @@ export class DeepCheck {
       maxTimestampMs = Math.max(maxTimestampMs, result.maxTimestampMs);
       done += result.checkedBytes;
       baseOffset = result.nextOffset;
-      windowBytes = Math.max(WINDOW_BYTES, result.neededBytes ?? 0);
+      // With the next header: it tells whether the length is right.
+      windowBytes = Math.max(WINDOW_BYTES, (result.neededBytes ?? 0) + BATCH_HEADER_BYTES);
     }
     if (whole) this.#checkTimestamp(key, extent, maxTimestampMs);
     return true;

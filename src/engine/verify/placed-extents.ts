@@ -12,7 +12,7 @@ export interface ObjectExtents {
 }
 
 /**
- * All extents of a state grouped by the object that holds them, index files first, by seq, then data objects; of one topic only where
+ * All extents of a state grouped by the object that holds them, data objects first, then index files; of one topic only where
  * `onlyTopic` is given. About 28 bytes of memory for each extent, and objects for one group at a time.
  */
 export function* extentsByObject(state: ShardState, onlyTopic: TopicId | undefined): Generator<ObjectExtents> {
@@ -34,8 +34,7 @@ export function* extentsByObject(state: ShardState, onlyTopic: TopicId | undefin
       const extent = list.at(i);
       listOf[n] = number;
       placeOf[n] = i;
-      // Data objects have negative numbers that fall: −1 is the first.
-      objects[n] = extent.object < 0 ? Number.MAX_SAFE_INTEGER / 2 - extent.object : extent.object;
+      objects[n] = extent.object;
       positions[n] = extent.position;
     }
   }

@@ -143,6 +143,18 @@ export function parseObjectName(key: ObjectKey): ObjectName | undefined {
   return PROBE_RUN_NAME.test(key) ? { kind: "probe-run" } : undefined;
 }
 
+const DIRECTORIES_OF_SUFFIX: readonly (readonly [suffix: string, directories: readonly string[]])[] = [
+  [".idx", [INDEX_PREFIX]],
+  [".ckpt", [CHECKPOINT_PREFIX]],
+  [".log", [DATA_PREFIX]],
+  [".json", [CATALOG_PREFIX, PROBE_PREFIX]],
+];
+
+/** The directories in which names with this end can lie. */
+export function directoriesOfTail(tail: string): readonly string[] {
+  return DIRECTORIES_OF_SUFFIX.find(([suffix]) => tail.endsWith(suffix))?.[1] ?? STORE_DIRECTORIES;
+}
+
 function pad(value: number, digits: number): string {
   return String(value).padStart(digits, "0");
 }

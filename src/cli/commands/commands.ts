@@ -3,6 +3,7 @@ import { configCheck } from "./config-check.ts";
 import { consume } from "./consume.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { dump } from "./dump.ts";
 import { inspect } from "./inspect.ts";
 import { journalInspect } from "./journal-inspect.ts";
 import { journalSalvage } from "./journal-salvage.ts";
@@ -38,4 +39,5 @@ export const COMMANDS: readonly Command[] = [
   configCheck,
   doctor,
   verify,
+  dump,
 ];

@@ -12,6 +12,8 @@ test("docs/verify.md has every code of the source once, with its severity, a mea
     .split("\n")
     .filter((line) => line.startsWith("| `"))
     .map((row) => row.split(" | ").map((cell) => cell.replaceAll(/^\| | \|$/g, "").trim()));
-  expect(rows.map(([code, severity]) => [code?.replaceAll("`", ""), severity])).toEqual(Object.entries(FINDING_SEVERITY));
+  expect(rows.map(([code, severity]) => [code?.replaceAll("`", ""), severity])).toEqual(
+    Object.entries(FINDING_SEVERITY),
+  );
   expect(rows.filter((cells) => cells.length !== 4 || cells.some((cell) => cell === ""))).toEqual([]);
 });

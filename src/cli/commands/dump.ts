@@ -18,8 +18,8 @@ export const dump: Command = {
   flags: [{ name: "records", help: "show the records of batches too" }],
   positionals: ["NAME"],
   examples: [
-    "tierlog dump 00000000000000000042.idx",
-    "tierlog dump data/4f/0000-0000000001-0000000000-4f00112233445566.log --records",
+    "tierlog dump 42.idx --records",
+    "tierlog dump data/4f/0000-0000000001-0000000000-4f00112233445566.log",
     "tierlog dump tierlog-data/journal/0000/0000.jrn --json | jq -c 'select(.type == \"frame\")'",
   ],
 

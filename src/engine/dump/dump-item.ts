@@ -11,7 +11,6 @@ export type DumpItemType =
   | "extent"
   | "batch"
   | "record"
-  | "trailer"
   | "footer"
   | "state"
   | "fence"

@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import type { ShardId, TopicId } from "../domain.ts";
+import type { ShardId } from "../domain.ts";
 import { ConfigError, InvalidArgumentError, NotFoundError } from "../errors.ts";
 import { FORMAT_KEY } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -142,7 +142,7 @@ async function verify(verification: Verification, { config, options, deep }: Run
   totals.catalogs = catalogs.count;
   findings.nameTopics(new Map(catalogs.topics.map(({ id, name }) => [id, name])));
   const topic = options.topic === undefined ? undefined : topicNamed(catalogs.topics, options.topic);
-  verification.onlyTopic = topic?.id as TopicId | undefined;
+  verification.onlyTopic = topic?.id;
   const written = await listShards(verification);
   const shards = shardsOf(written, catalogs.topics, topic, options.shard);
 

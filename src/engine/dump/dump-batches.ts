@@ -2,6 +2,7 @@ import { isTierlogError } from "../../errors.ts";
 import { BATCH_PREFIX_BYTES } from "../../record/batch-header.ts";
 import {
   BATCH_HEADER_BYTES,
+  checkStoredRecords,
   decodeRecords,
   readBatchHeader,
   verifyBatch,
@@ -52,8 +53,9 @@ export async function* dumpBatches(source: ByteSource, wanted: BatchesWanted): A
       try {
         verifyBatch(bytes, at, where);
         const batch = bytes.subarray(at, at + header.lengthBytes);
-        const decoded = decodeRecords(batch, { key: source.name, position: start + at });
-        if (records) for (const record of decoded) yield { type: "record", depth: depth + 1, record };
+        const place = { key: source.name, position: start + at };
+        if (!records) checkStoredRecords(batch, place);
+        else for (const record of decodeRecords(batch, place)) yield { type: "record", depth: depth + 1, record };
       } catch (error) {
         yield damageItem(error, depth + 1, start + at);
         if (!leadsOn(bytes, at, header)) return;

@@ -1,7 +1,7 @@
 import { BATCH_PREFIX_BYTES, CRC_AT, CRC_FROM } from "../../record/batch-header.ts";
 import {
   BATCH_HEADER_BYTES,
-  decodeRecords,
+  checkStoredRecords,
   readBatchHeader,
   verifyBatch,
   type BatchHeader,
@@ -116,7 +116,7 @@ function checkRun(task: BatchTask, run: BatchRun): RunResult {
     }
     try {
       verifyBatch(bytes, at, where);
-      decodeRecords(bytes.subarray(at, at + header.lengthBytes), { ...where, position: where.position + at });
+      checkStoredRecords(bytes.subarray(at, at + header.lengthBytes), { ...where, position: where.position + at });
     } catch (error) {
       const problem = problemOf(error, where.position + at);
       if (problems.length >= PROBLEMS_MAX) return giveUp(problem);

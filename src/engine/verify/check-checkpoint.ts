@@ -1,5 +1,6 @@
 import type { Seq } from "../../domain.ts";
 import { decodeCheckpoint, encodeCheckpoint, readCheckpointName } from "../../index-chain/checkpoint-file.ts";
+import { firstDifference } from "../../index-chain/checkpoints.ts";
 import type { ShardState, StateSnapshot } from "../../index-chain/shard-state.ts";
 import { checkpointKey, checkpointPrefix } from "../../object-store/object-names.ts";
 import { dataProblem, readTwice } from "./data-problem.ts";
@@ -83,10 +84,4 @@ function isMisplaced(
     dataProblem(error);
     return false;
   }
-}
-
-function firstDifference(a: Uint8Array, b: Uint8Array): number {
-  let at = 0;
-  while (at < a.length && at < b.length && a[at] === b[at]) at++;
-  return at;
 }

@@ -1,4 +1,4 @@
-import { CorruptionError, isTierlogError, type UnsupportedVersionError } from "../../errors.ts";
+import { isTierlogError, type CorruptionError, type UnsupportedVersionError } from "../../errors.ts";
 
 /** What is wrong with some bytes, without the name of their object. */
 export interface DataProblem {

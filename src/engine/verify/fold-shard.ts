@@ -217,7 +217,8 @@ class Fold {
     const ranges: FoundRange[] = [];
     for (const id of this.#state.ends()) {
       const list = this.#state.extents(id);
-      for (let i = 0; list !== undefined && i < list.count; i++) {
+      if (list === undefined) continue;
+      for (let i = 0; i < list.count; i++) {
         const extent = list.at(i);
         const object: number = extent.object;
         if (object < from || object > to) continue;

@@ -42,7 +42,7 @@ type Expected = readonly [
 interface Case {
   readonly name: string;
   readonly deep?: boolean;
-  plant(store: ObjectStore): Promise<readonly Expected[]>;
+  readonly plant: (store: ObjectStore) => Promise<readonly Expected[]>;
 }
 
 async function verified(store: ObjectStore, deep: boolean): Promise<StoreVerification> {

@@ -25,6 +25,8 @@ export function threadPool(deaths: number): WorkerPool & { readonly seen: { task
       if (task.bytes.buffer instanceof SharedArrayBuffer) seen.shared++;
       const worker = new Worker(SOURCE, { eval: true, workerData: { module: MODULE, dies: seen.tasks <= deaths } });
       try {
+        // A thread has no origin.
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin
         worker.postMessage(task);
         const ended = once(worker, "exit").then(([code]) => {
           throw new Error(`worker ended with exit code ${String(code)}`);

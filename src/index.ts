@@ -59,6 +59,19 @@ export {
   type StoresOptions,
   type StoreSummary,
 } from "./engine/stores.ts";
+export {
+  verifyStore,
+  type ConcernedOffsets,
+  type Finding,
+  type FindingCode,
+  type Severity,
+  type StoreVerification,
+  type UnreferencedObjects,
+  type VerifiedTotals,
+  type VerifyOptions,
+  type VerifyProgress,
+  type WorkerPool,
+} from "./engine/verify-store.ts";
 export { createFsStore } from "./object-store/fs-store.ts";
 export { createMemoryStore } from "./object-store/memory-store.ts";
 export { systemRuntime } from "./runtime/runtime.ts";

@@ -167,7 +167,7 @@ export async function decodeCheckpoint(
   shard: ShardId,
   seq: Seq,
 ): Promise<StateSnapshot> {
-  checkHeader(bytes, key, shard, seq);
+  checkHeader(bytes, key, { shard, seq });
   const crcAt = bytes.length - CRC_BYTES;
   if (crc32c(bytes.subarray(CHECKPOINT_HEADER_BYTES, crcAt)) !== readUint32(bytes, crcAt))
     throw new CorruptionError(key, CHECKPOINT_HEADER_BYTES, "body fails its CRC32C");
@@ -231,7 +231,16 @@ export async function decodeCheckpoint(
   };
 }
 
-function checkHeader(bytes: Uint8Array, key: ObjectKey, shard: ShardId, seq: Seq): void {
+/** Of which shard and seq a checkpoint is, whatever its name: for tools. Checks the header alone; errors as `decodeCheckpoint`. */
+export function readCheckpointName(bytes: Uint8Array, key: ObjectKey): { readonly shard: ShardId; readonly seq: Seq } {
+  return checkHeader(bytes, key, undefined);
+}
+
+function checkHeader(
+  bytes: Uint8Array,
+  key: ObjectKey,
+  name: { readonly shard: ShardId; readonly seq: Seq } | undefined,
+): { readonly shard: ShardId; readonly seq: Seq } {
   if (bytes.length < CHECKPOINT_HEADER_BYTES + CRC_BYTES)
     throw new CorruptionError(key, bytes.length, `checkpoint is cut at byte ${bytes.length}`);
   const reader = new ByteReader(bytes.subarray(0, CHECKPOINT_HEADER_BYTES), key, 0);
@@ -248,14 +257,10 @@ function checkHeader(bytes: Uint8Array, key: ObjectKey, shard: ShardId, seq: Seq
   if (flags !== 0) throw new UnsupportedVersionError(`flags of checkpoint ${key}`, flags, 0);
   const encryption = reader.u8();
   if (encryption !== 0) throw new UnsupportedVersionError(`encryption of checkpoint ${key}`, encryption, "0 (none)");
-  const foundShard = reader.u32();
-  const foundSeq = reader.u64();
-  if (foundShard !== shard || foundSeq !== seq)
-    throw new CorruptionError(
-      key,
-      12,
-      `holds seq ${foundSeq} of shard ${foundShard}: the object stands under a wrong name`,
-    );
+  const shard = reader.u32() as ShardId;
+  const seq = reader.u64() as Seq;
+  if (name !== undefined && (shard !== name.shard || seq !== name.seq))
+    throw new CorruptionError(key, 12, `holds seq ${seq} of shard ${shard}: the object stands under a wrong name`);
   const bodyBytes = reader.u64();
   if (bodyBytes !== bytes.length - CHECKPOINT_HEADER_BYTES)
     throw new CorruptionError(
@@ -263,6 +268,7 @@ function checkHeader(bytes: Uint8Array, key: ObjectKey, shard: ShardId, seq: Seq
       bytes.length,
       `object has ${bytes.length} bytes, its header says ${CHECKPOINT_HEADER_BYTES + bodyBytes}`,
     );
+  return { shard, seq };
 }
 
 function decodeFence(reader: ByteReader, key: ObjectKey, seq: Seq): Fence {

@@ -185,7 +185,8 @@ function problemOf(error: unknown): string {
   return asTierlogError(error).message;
 }
 
-function firstDifference(a: Uint8Array, b: Uint8Array): number {
+/** Where `a` and `b` begin to differ; the end of the shorter one where it is the beginning of the other. */
+export function firstDifference(a: Uint8Array, b: Uint8Array): number {
   let at = 0;
   while (at < a.length && at < b.length && a[at] === b[at]) at++;
   return at;

@@ -14,20 +14,11 @@ import type { Logger } from "../runtime/logger.ts";
 import { Mutex } from "../runtime/mutex.ts";
 import type { Random } from "../runtime/random.ts";
 import { Checkpoints, type CheckpointMetrics } from "./checkpoints.ts";
-import {
-  decodeLink,
-  decodeLinkHeader,
-  encodeLink,
-  HEADER_BYTES,
-  IDENTITY_RANGE,
-  type Link,
-  type LinkEntry,
-} from "./index-file.ts";
+import { encodeLink, IDENTITY_RANGE, type Link, type LinkEntry } from "./index-file.ts";
+import { readLink } from "./read-link.ts";
 import { ShardState, type Fence, type Liveness } from "./shard-state.ts";
 import { newWriteId, type WriteId } from "./write-id.ts";
 
-/** The first GET of a link: holds header and directory of about 1,300 extents; the header says when a second is needed. */
-const FIRST_READ_BYTES = 64 * 1024;
 /** Links fetched ahead by name while folding; starts at 1 and doubles, so that a reader at the end of the chain asks once. */
 const READ_AHEAD_MAX = 16;
 /** An owner that sent nothing for so long looks for a successor when it is asked for news. */
@@ -264,8 +255,9 @@ export class IndexChain {
 
   /** When the newest link that holds records was made, as its writer's clock had it; undefined where none is near the end of the chain. */
   async lastAppendAtMs(): Promise<number | undefined> {
+    const { store, shard } = this.#options;
     for (let seq = this.#state.nextSeq - 1; seq >= Math.max(0, this.#state.nextSeq - LOOK_BACK_MAX); seq--) {
-      const link = await this.#fetch(seq as Seq);
+      const link = await readLink(store, shard, seq as Seq);
       if (link?.entries.some(({ type }) => type === "append") === true) return link.createdAtMs;
     }
     return undefined;
@@ -394,11 +386,12 @@ export class IndexChain {
    * hole is looked at, or two readers could fold different states. Was a link with this writeId live among them?
    */
   async #foldOn(sought?: WriteId): Promise<boolean> {
+    const { store, shard } = this.#options;
     let found = false;
     if (this.#state.nextSeq === 0) await this.#startFromCheckpoint();
     for (let ahead = 1; ; ahead = Math.min(ahead * 2, READ_AHEAD_MAX)) {
       const from = this.#state.nextSeq;
-      const fetches = Array.from({ length: ahead }, (_, i) => this.#fetch((from + i) as Seq));
+      const fetches = Array.from({ length: ahead }, (_, i) => readLink(store, shard, (from + i) as Seq));
       // Each outcome is looked at in order, or not at all: a failed read behind a hole must not surface, nor go unhandled.
       for (const fetch of fetches) fetch.catch(() => undefined);
       for (const fetch of fetches) {
@@ -428,32 +421,6 @@ export class IndexChain {
     const { shard } = this.#options;
     if (this.#newestListed === undefined || this.#state.nextSeq > this.#newestListed) return;
     throw new MissingObjectError(indexKey(shard, this.#state.nextSeq), checkpointKey(shard, this.#newestListed));
-  }
-
-  /** A file that fails its checks is read twice: it may have been damaged on its way. */
-  async #fetch(seq: Seq): Promise<Link | undefined> {
-    try {
-      return await this.#fetchOnce(seq);
-    } catch (error) {
-      if (!(error instanceof CorruptionError)) throw error;
-      return await this.#fetchOnce(seq);
-    }
-  }
-
-  async #fetchOnce(seq: Seq): Promise<Link | undefined> {
-    const { store, shard } = this.#options;
-    const key = indexKey(shard, seq);
-    const first = await store.get(key, { range: { start: 0, end: FIRST_READ_BYTES } });
-    if (first === undefined) return undefined;
-    const header = decodeLinkHeader(first.body, key, shard, seq);
-    const directoryEnd = HEADER_BYTES + header.directoryBytes;
-    if (directoryEnd <= first.body.length || directoryEnd > first.sizeBytes) {
-      return decodeLink(first.body, header, first.sizeBytes, key);
-    }
-    const rest = await store.get(key, { range: { start: first.body.length, end: directoryEnd } });
-    if (rest === undefined)
-      throw new CorruptionError(key, first.body.length, "the index file vanished while it was read");
-    return decodeLink(Buffer.concat([first.body, rest.body]), header, first.sizeBytes, key);
   }
 
   #fenceIsOurs(): boolean {

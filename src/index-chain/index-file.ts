@@ -219,6 +219,19 @@ function encodeAppend(out: ByteWriter, objects: readonly DataObjectRef[], extent
  * created whole. The caller compares shard and seq with the name it asked for by passing them in.
  */
 export function decodeLinkHeader(bytes: Uint8Array, key: ObjectKey, shard: ShardId, seq: Seq): LinkHeader {
+  return decodeHeader(bytes, key, { shard, seq });
+}
+
+/** The header whatever the name of the object: for tools that tell what stands under a wrong one. Else as `decodeLinkHeader`. */
+export function readLinkHeader(bytes: Uint8Array, key: ObjectKey): LinkHeader {
+  return decodeHeader(bytes, key, undefined);
+}
+
+function decodeHeader(
+  bytes: Uint8Array,
+  key: ObjectKey,
+  name: { readonly shard: ShardId; readonly seq: Seq } | undefined,
+): LinkHeader {
   if (bytes.length < HEADER_BYTES)
     throw new CorruptionError(key, bytes.length, `index file of ${bytes.length} bytes has no whole header`);
   const reader = new ByteReader(bytes.subarray(0, HEADER_BYTES), key, 0);
@@ -241,14 +254,10 @@ export function decodeLinkHeader(bytes: Uint8Array, key: ObjectKey, shard: Shard
   if (flags !== 0) throw new UnsupportedVersionError(`flags of index file ${key}`, flags, 0);
   const encryption = reader.u8();
   if (encryption !== 0) throw new UnsupportedVersionError(`encryption of index file ${key}`, encryption, "0 (none)");
-  const foundShard = reader.u32();
-  const foundSeq = reader.u64();
-  if (foundShard !== shard || foundSeq !== seq) {
-    throw new CorruptionError(
-      key,
-      12,
-      `holds seq ${foundSeq} of shard ${foundShard}: the object stands under a wrong name`,
-    );
+  const shard = reader.u32() as ShardId;
+  const seq = reader.u64() as Seq;
+  if (name !== undefined && (shard !== name.shard || seq !== name.seq)) {
+    throw new CorruptionError(key, 12, `holds seq ${seq} of shard ${shard}: the object stands under a wrong name`);
   }
   const epoch = reader.u32();
   // A fence beyond it could be live, and then no further take-over would be possible.

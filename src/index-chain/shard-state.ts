@@ -11,7 +11,7 @@ import { CorruptionError, InvariantError } from "../errors.ts";
 import { indexKey } from "../object-store/object-names.ts";
 import type { FrozenExtents } from "./extent-columns.ts";
 import { ExtentList, type ObjectNumber } from "./extent-list.ts";
-import type { DataObjectRef, Link, LinkEntry } from "./index-file.ts";
+import type { DataObjectRef, Link, LinkEntry, LinkExtent } from "./index-file.ts";
 import { NO_WRITE_ID, type WriteId } from "./write-id.ts";
 
 /** The live fence by which the current epoch began. */
@@ -125,6 +125,11 @@ export class ShardState {
     return object >= 0 ? indexKey(this.shard, object as number as Seq) : this.dataObject(object).key;
   }
 
+  /** Those that live links brought in, in that order. */
+  get dataObjects(): readonly DataObjectRef[] {
+    return this.#objects;
+  }
+
   /** REQUIRES: `object` is the number of a data object, below 0. */
   dataObject(object: ObjectNumber): DataObjectRef {
     const found = this.#objects[-1 - object];
@@ -207,23 +212,33 @@ export class ShardState {
     }
   }
 
-  #checkAppends(link: Link, key: ObjectKey): void {
-    const ends = new Map<string, number>();
+  /**
+   * The first extent of the next link that does not begin where its partition ends, and that end; undefined where all do. In a live
+   * link such an extent is corruption.
+   */
+  misplacedExtent(link: Pick<Link, "entries">): { readonly extent: LinkExtent; readonly end: Offset } | undefined {
+    const ends = new Map<string, Offset>();
     for (const entry of link.entries) {
       if (entry.type !== "append") continue;
       for (const extent of entry.extents) {
         const name = partitionKey(extent);
-        const end = ends.get(name) ?? this.#partitions.get(name)?.extents.nextOffset ?? 0;
-        if (extent.baseOffset !== end) {
-          throw new CorruptionError(
-            key,
-            extent.position,
-            `live append to ${name} begins at offset ${extent.baseOffset}, the partition ends at ${end}`,
-          );
-        }
+        const end = ends.get(name) ?? this.#partitions.get(name)?.extents.nextOffset ?? (0 as Offset);
+        if (extent.baseOffset !== end) return { extent, end };
         ends.set(name, extent.nextOffset);
       }
     }
+    return undefined;
+  }
+
+  #checkAppends(link: Link, key: ObjectKey): void {
+    const misplaced = this.misplacedExtent(link);
+    if (misplaced === undefined) return;
+    const { extent, end } = misplaced;
+    throw new CorruptionError(
+      key,
+      extent.position,
+      `live append to ${partitionKey(extent)} begins at offset ${extent.baseOffset}, the partition ends at ${end}`,
+    );
   }
 
   #applyLive(link: Link): void {

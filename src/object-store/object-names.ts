@@ -15,8 +15,8 @@ import type { Epoch, ObjectKey, Seq, ShardId } from "../domain.ts";
 export const FORMAT_KEY = "FORMAT" as ObjectKey;
 export const CATALOG_PREFIX = "catalog/";
 export const INDEX_PREFIX = "index/";
-
-const DATA_PREFIX = "data/";
+export const CHECKPOINT_PREFIX = "checkpoint/";
+export const DATA_PREFIX = "data/";
 
 const CATALOG_NAME = /^catalog\/(\d{20})\.json$/;
 
@@ -33,11 +33,16 @@ export function parseCatalogKey(key: ObjectKey): number | undefined {
 }
 
 export function indexKey(shard: ShardId, seq: Seq): ObjectKey {
-  return `index/${pad(shard, 4)}/${pad(seq, 20)}.idx` as ObjectKey;
+  return `${indexPrefix(shard)}${pad(seq, 20)}.idx` as ObjectKey;
+}
+
+/** What the names of all index files of a shard begin with. */
+export function indexPrefix(shard: ShardId): string {
+  return `${INDEX_PREFIX}${pad(shard, 4)}/`;
 }
 
 export function checkpointPrefix(shard: ShardId): string {
-  return `checkpoint/${pad(shard, 4)}/`;
+  return `${CHECKPOINT_PREFIX}${pad(shard, 4)}/`;
 }
 
 export function checkpointKey(shard: ShardId, seq: Seq): ObjectKey {
@@ -94,15 +99,60 @@ export function probeRunPrefix(purpose: "start" | "doctor", random: string): str
 export const STORE_DIRECTORIES: readonly string[] = [
   CATALOG_PREFIX,
   INDEX_PREFIX,
-  "checkpoint/",
+  CHECKPOINT_PREFIX,
   DATA_PREFIX,
   PROBE_PREFIX,
 ];
 
-/** Of `index/0007/`: 7. undefined where the name is not one of a shard's chain. */
+/** Of `index/0007/` and `checkpoint/0007/`: 7. undefined where the name is not one of a shard's. */
 export function parseShardDirectory(directory: string): ShardId | undefined {
-  const digits = /^index\/(\d{4})\/$/.exec(directory)?.[1];
+  const digits = /^(?:index|checkpoint)\/(\d{4})\/$/.exec(directory)?.[1];
   return digits === undefined ? undefined : (Number(digits) as ShardId);
+}
+
+/** What a name says of its object. */
+export type ObjectName =
+  | { readonly kind: "format" }
+  | { readonly kind: "catalog"; readonly version: number }
+  | { readonly kind: "index"; readonly shard: ShardId; readonly seq: Seq }
+  | { readonly kind: "checkpoint"; readonly shard: ShardId; readonly seq: Seq }
+  | { readonly kind: "data"; readonly shard: ShardId; readonly epoch: Epoch; readonly n: number }
+  | { readonly kind: "probe-record" }
+  /** What a probe that died left behind. */
+  | { readonly kind: "probe-run" };
+
+const SHARD_FILE_NAME = /^(?:index\/(\d{4})\/(\d{20})\.idx|checkpoint\/(\d{4})\/(\d{20})\.ckpt)$/;
+const DATA_NAME = /^data\/([0-9a-f]{2})\/(\d{4})-(\d{10})-(\d{10})-([0-9a-f]{16})\.log$/;
+const PROBE_RUN_NAME = /^probe\/(?:start|doctor)-[0-9a-f]+\//;
+
+/** undefined: tierlog gives no object this name. */
+export function parseObjectName(key: ObjectKey): ObjectName | undefined {
+  if (key === FORMAT_KEY) return { kind: "format" };
+  const version = parseCatalogKey(key);
+  if (version !== undefined) return { kind: "catalog", version };
+  const [, indexShard, indexSeq, shard = indexShard, seq = indexSeq] = SHARD_FILE_NAME.exec(key) ?? [];
+  if (shard !== undefined && seq !== undefined && Number.isSafeInteger(Number(seq))) {
+    const kind = indexShard === undefined ? "checkpoint" : "index";
+    return { kind, shard: Number(shard) as ShardId, seq: Number(seq) as Seq };
+  }
+  const [, hash, writer, epoch, n, random] = DATA_NAME.exec(key) ?? [];
+  if (random !== undefined && random.startsWith(hash ?? "")) {
+    return { kind: "data", shard: Number(writer) as ShardId, epoch: Number(epoch) as Epoch, n: Number(n) };
+  }
+  if (isProbeRecordKey(key)) return { kind: "probe-record" };
+  return PROBE_RUN_NAME.test(key) ? { kind: "probe-run" } : undefined;
+}
+
+const DIRECTORIES_OF_SUFFIX: readonly (readonly [suffix: string, directories: readonly string[]])[] = [
+  [".idx", [INDEX_PREFIX]],
+  [".ckpt", [CHECKPOINT_PREFIX]],
+  [".log", [DATA_PREFIX]],
+  [".json", [CATALOG_PREFIX, PROBE_PREFIX]],
+];
+
+/** The directories in which names with this end can lie. */
+export function directoriesOfTail(tail: string): readonly string[] {
+  return DIRECTORIES_OF_SUFFIX.find(([suffix]) => tail.endsWith(suffix))?.[1] ?? STORE_DIRECTORIES;
 }
 
 function pad(value: number, digits: number): string {

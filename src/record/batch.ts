@@ -41,6 +41,11 @@ export function decodeRecords(
   return records;
 }
 
+/** The checks of `decodeRecords`, without the records: allocates nothing for them. */
+export function checkStoredRecords(batch: Uint8Array, where: Where): void {
+  walk(batch, readBatchHeader(batch, 0, where), where, MAX_BATCH_UNCOMPRESSED_BYTES, undefined);
+}
+
 export interface VerifiedBatch {
   readonly header: BatchHeader;
   /** A view of the extent's bytes. */

@@ -3,6 +3,7 @@ import { configCheck } from "./config-check.ts";
 import { consume } from "./consume.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { dump } from "./dump.ts";
 import { inspect } from "./inspect.ts";
 import { journalInspect } from "./journal-inspect.ts";
 import { journalSalvage } from "./journal-salvage.ts";
@@ -16,6 +17,7 @@ import { topicsCreate } from "./topics-create.ts";
 import { topicsDelete } from "./topics-delete.ts";
 import { topicsDescribe } from "./topics-describe.ts";
 import { topicsList } from "./topics-list.ts";
+import { verify } from "./verify.ts";
 
 /** In the order of the help. */
 export const COMMANDS: readonly Command[] = [
@@ -36,4 +38,6 @@ export const COMMANDS: readonly Command[] = [
   storesDelete,
   configCheck,
   doctor,
+  verify,
+  dump,
 ];

@@ -1,0 +1,267 @@
+import { partitionKey, type ObjectKey, type Offset, type Seq, type ShardId } from "../../domain.ts";
+import { readLinkHeader, HEADER_BYTES, type Link } from "../../index-chain/index-file.ts";
+import { readLink } from "../../index-chain/read-link.ts";
+import { ShardState } from "../../index-chain/shard-state.ts";
+import { indexKey } from "../../object-store/object-names.ts";
+import { checkCheckpoint } from "./check-checkpoint.ts";
+import { dataProblem } from "./data-problem.ts";
+import type { FindingCode, FoundRange } from "./finding.ts";
+import type { ShardInventory } from "./inventory.ts";
+import type { Verification } from "./verification.ts";
+
+export interface FoldedShard {
+  readonly shard: ShardId;
+  /** Behind the last link that could be folded. */
+  readonly state: ShardState;
+  readonly liveLinks: number;
+  readonly voidLinks: number;
+  /** Links behind a damaged one, which are read and not folded. */
+  readonly linksBehind: number;
+  /** Of those that could be read. */
+  readonly checkpoints: number;
+  /** Index files that are another's: what they hold is not what their seq names. */
+  readonly misplaced: ReadonlySet<Seq>;
+  /** Was the index file of this seq reported as damaged or missing? */
+  readonly isBroken: (seq: Seq) => boolean;
+  /** Data objects named by links that are not folded, live or not. */
+  readonly namedBehind: ReadonlySet<ObjectKey>;
+  /** The first seq that was not looked at: what stands there came after the check began. */
+  readonly end: Seq;
+}
+
+const READ_AHEAD = 16;
+
+type Outcome = { readonly kind: "link"; readonly link: Link } | ({ readonly kind: "broken" } & Break);
+
+/** Why a link cannot be folded. */
+interface Break {
+  readonly seq: Seq;
+  /** The last one in a row that is missing as well. */
+  readonly lastSeq?: Seq;
+  readonly code: FindingCode;
+  readonly position: number | undefined;
+  readonly problem: string;
+  readonly ranges?: readonly FoundRange[];
+}
+
+/**
+ * Folds the chain of a shard from its first link to the last one that was listed, whatever checkpoints say, and compares each checkpoint
+ * with the state at its seq. Where a link cannot be folded a readable checkpoint behind it takes over, as it does for an engine; until
+ * then links are only read.
+ */
+export async function foldShard(verification: Verification, inventory: ShardInventory): Promise<FoldedShard> {
+  const fold = new Fold(verification, inventory);
+  const { shard, through } = inventory;
+  verification.begin(`reading the chain of shard ${shard}`, through === undefined ? 0 : through + 1);
+  const end = through === undefined ? 0 : through + 1;
+  for (let from = 0; from < end; from += READ_AHEAD) {
+    const seqs = Array.from({ length: Math.min(READ_AHEAD, end - from) }, (_, i) => (from + i) as Seq);
+    const reads = seqs.map((seq) => readOutcome(verification, shard, seq));
+    for (const read of reads) read.catch(() => undefined);
+    for (const read of reads) {
+      await fold.next(await read);
+      verification.did(1);
+    }
+  }
+  return fold.end();
+}
+
+class Fold {
+  readonly #verification: Verification;
+  readonly #inventory: ShardInventory;
+  readonly #checkpointSeqs: ReadonlySet<Seq>;
+  #state: ShardState;
+  #nextSeq = 0;
+  /** Since the fold stopped; the first is why. */
+  #breaks: Break[] = [];
+  readonly #reported: Break[] = [];
+  #liveLinks = 0;
+  #voidLinks = 0;
+  #linksBehind = 0;
+  #checkpoints = 0;
+  readonly #misplaced = new Set<Seq>();
+  readonly #namedBehind = new Set<ObjectKey>();
+  /** How far links behind the stop say that partitions reach. */
+  #endsBehind = new Map<string, FoundRange>();
+
+  constructor(verification: Verification, inventory: ShardInventory) {
+    this.#verification = verification;
+    this.#inventory = inventory;
+    this.#checkpointSeqs = new Set(inventory.checkpoints);
+    this.#state = new ShardState(inventory.shard);
+  }
+
+  async next(outcome: Outcome): Promise<void> {
+    const seq = this.#nextSeq++ as Seq;
+    if (outcome.kind === "broken") this.#broken(outcome);
+    else if (this.#breaks.length === 0) this.#apply(outcome.link);
+    else this.#behind(outcome.link);
+    if (this.#checkpointSeqs.has(seq)) await this.#checkpoint(seq);
+  }
+
+  end(): FoldedShard {
+    this.#report(undefined);
+    return {
+      shard: this.#inventory.shard,
+      state: this.#state,
+      liveLinks: this.#liveLinks,
+      voidLinks: this.#voidLinks,
+      linksBehind: this.#linksBehind,
+      checkpoints: this.#checkpoints,
+      misplaced: this.#misplaced,
+      isBroken: (seq) => this.#reported.some((range) => range.seq <= seq && seq <= (range.lastSeq ?? range.seq)),
+      namedBehind: this.#namedBehind,
+      end: this.#nextSeq as Seq,
+    };
+  }
+
+  #apply(link: Link): void {
+    const key = indexKey(link.shard, link.seq);
+    const misplaced = this.#state.liveness(link) === "live" ? this.#state.misplacedExtent(link) : undefined;
+    if (misplaced === undefined) {
+      if (this.#state.apply(link, key) === "live") this.#liveLinks++;
+      else this.#voidLinks++;
+      return;
+    }
+    const { extent, end } = misplaced;
+    const isGap = extent.baseOffset > end;
+    this.#broken({
+      seq: link.seq,
+      code: isGap ? "offset-gap" : "offset-overlap",
+      position: extent.position,
+      problem:
+        `a live append begins at offset ${extent.baseOffset}, its partition ends at ${end}: ` +
+        (isGap ? "the offsets between are in no link" : "these offsets are given already"),
+      ranges: [
+        {
+          topicId: extent.topicId,
+          partition: extent.partition,
+          baseOffset: isGap ? end : extent.baseOffset,
+          nextOffset: (isGap ? extent.baseOffset : Math.min(end, extent.nextOffset)) as Offset,
+        },
+      ],
+    });
+    this.#note(link);
+  }
+
+  #broken(why: Break): void {
+    if (why.code === "misplaced-index-file") this.#misplaced.add(why.seq);
+    const last = this.#breaks.at(-1);
+    const goesOn =
+      why.code === "missing-index-file" && last?.code === why.code && (last.lastSeq ?? last.seq) + 1 === why.seq;
+    if (goesOn) this.#breaks[this.#breaks.length - 1] = { ...last, lastSeq: why.seq };
+    else this.#breaks.push(why);
+  }
+
+  #behind(link: Link): void {
+    this.#linksBehind++;
+    this.#note(link);
+  }
+
+  #note(link: Link): void {
+    for (const entry of link.entries) {
+      if (entry.type !== "append") continue;
+      for (const { key } of entry.objects) this.#namedBehind.add(key);
+      for (const { topicId, partition, baseOffset, nextOffset } of entry.extents) {
+        const name = partitionKey({ topicId, partition });
+        const known = this.#endsBehind.get(name);
+        if (known === undefined || known.nextOffset < nextOffset)
+          this.#endsBehind.set(name, { topicId, partition, baseOffset, nextOffset });
+      }
+    }
+  }
+
+  async #checkpoint(seq: Seq): Promise<void> {
+    const folded = this.#breaks.length === 0 ? this.#state : undefined;
+    const snapshot = await checkCheckpoint(this.#verification, this.#inventory, seq, folded);
+    if (snapshot === undefined) return;
+    this.#checkpoints++;
+    if (folded !== undefined) return;
+    this.#state = new ShardState(this.#inventory.shard);
+    this.#state.restore(snapshot);
+    this.#report(seq);
+    this.#breaks = [];
+    this.#endsBehind = new Map();
+  }
+
+  /** Tells of all links that could not be folded; `takenOver`: the checkpoint that the fold goes on from. */
+  #report(takenOver: Seq | undefined): void {
+    const [first] = this.#breaks;
+    if (first === undefined) return;
+    this.#reported.push(...this.#breaks);
+    const { shard, through } = this.#inventory;
+    for (const { seq, lastSeq = seq, code, position, problem, ranges } of this.#breaks) {
+      const several = lastSeq > seq ? `, nor do those up to seq ${lastSeq}` : "";
+      const behind = (through ?? lastSeq) - lastSeq;
+      const then =
+        takenOver !== undefined
+          ? `the checkpoint of seq ${takenOver} goes on behind it`
+          : seq === first.seq
+            ? `the log of this shard ends here, the ${behind} index files behind it are found by no reader`
+            : "it lies behind another that ends the log";
+      const concerned =
+        ranges ??
+        (takenOver !== undefined ? this.#rangesIn(seq, lastSeq) : seq === first.seq ? this.#rangesBehind() : []);
+      this.#verification.findings.add({
+        code,
+        key: indexKey(shard, seq),
+        position,
+        ranges: concerned,
+        problem: `${problem}${several}; ${then}`,
+      });
+    }
+  }
+
+  /** What lies in the index files `from` … `to`, by the state of a checkpoint behind them. */
+  #rangesIn(from: Seq, to: Seq): FoundRange[] {
+    const ranges: FoundRange[] = [];
+    for (const id of this.#state.ends()) {
+      const list = this.#state.extents(id);
+      if (list === undefined) continue;
+      for (let i = 0; i < list.count; i++) {
+        const extent = list.at(i);
+        const object: number = extent.object;
+        if (object < from || object > to) continue;
+        const { baseOffset, nextOffset } = extent;
+        ranges.push({ topicId: id.topicId, partition: id.partition, baseOffset, nextOffset });
+      }
+    }
+    return ranges;
+  }
+
+  /** From where the fold stopped to where the links behind it reach. */
+  #rangesBehind(): FoundRange[] {
+    return Array.from(this.#endsBehind.values(), (range) => ({
+      ...range,
+      baseOffset: this.#state.extents(range)?.nextOffset ?? (0 as Offset),
+    })).filter(({ baseOffset, nextOffset }) => baseOffset < nextOffset);
+  }
+}
+
+async function readOutcome(verification: Verification, shard: ShardId, seq: Seq): Promise<Outcome> {
+  const { store, calls } = verification;
+  try {
+    const link = await readLink(store, shard, seq, calls);
+    if (link !== undefined) return { kind: "link", link };
+    return { kind: "broken", seq, code: "missing-index-file", position: undefined, problem: "does not exist" };
+  } catch (error) {
+    const { unsupported, position, problem } = dataProblem(error);
+    const misplaced = !unsupported && (await isMisplaced(verification, shard, seq));
+    const code = unsupported ? "unsupported-version" : misplaced ? "misplaced-index-file" : "damaged-index-file";
+    return { kind: "broken", seq, code, position, problem };
+  }
+}
+
+/** Is it the file of another seq or shard, whole as far as its header tells? */
+async function isMisplaced({ store, calls }: Verification, shard: ShardId, seq: Seq): Promise<boolean> {
+  const key = indexKey(shard, seq);
+  const found = await store.get(key, { ...calls, range: { start: 0, end: HEADER_BYTES } });
+  if (found === undefined) return false;
+  try {
+    const header = readLinkHeader(found.body, key);
+    return header.shard !== shard || header.seq !== seq;
+  } catch (error) {
+    dataProblem(error);
+    return false;
+  }
+}

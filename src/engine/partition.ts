@@ -1,4 +1,11 @@
-import type { AckLevel, AppendReceipt, Offset, PartitionId, Watermarks } from "../domain.ts";
+import {
+  partitionKey,
+  type AckLevel,
+  type AppendReceipt,
+  type Offset,
+  type PartitionId,
+  type Watermarks,
+} from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
 import { decodeRecords } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
@@ -7,6 +14,7 @@ import { sleep } from "../runtime/clock.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ObjectCache } from "../shard/object-cache.ts";
 import { readBatches } from "../shard/partition-reader.ts";
+import type { AppendTarget } from "../shard/pending.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { SparseIndexes } from "../shard/sparse-indexes.ts";
 import { findLatest, findOffsetAt, type TimestampLookupOptions } from "../shard/timestamp-lookup.ts";
@@ -46,6 +54,7 @@ export class Partition implements PartitionApi {
   readonly #context: EngineContext;
   readonly #description: TopicDescription;
   readonly #id: PartitionId;
+  readonly #target: AppendTarget;
   readonly #shard: Shard;
 
   constructor(context: EngineContext, description: TopicDescription, number: number, shard: Shard) {
@@ -54,6 +63,7 @@ export class Partition implements PartitionApi {
     this.#context = context;
     this.#description = description;
     this.#id = { topicId: description.id, partition: number };
+    this.#target = { ...this.#id, key: partitionKey(this.#id), compression: description.compression };
     this.#shard = shard;
   }
 
@@ -63,7 +73,7 @@ export class Partition implements PartitionApi {
   }
 
   append(input: readonly LogRecord[] | EncodedAppend, options: AppendOptions = {}): Promise<AppendReceipt> {
-    const { catalog, appends } = this.#context;
+    const { catalog, appends, ackAfterUpload } = this.#context;
     try {
       this.#context.throwIfClosed();
       if (!appends)
@@ -74,11 +84,11 @@ export class Partition implements PartitionApi {
         );
       const body = isEncoded(input) ? input.encodedBatch : input;
       const level = this.#level(options.ack);
-      const target = { ...this.#id, compression: this.#description.compression };
-      const checking = catalog.check(this.#description);
-      if (checking === undefined) return this.#shard.append(target, body, level, options.signal);
+      // With a journal appends go on while the store is away, and with it the catalog.
+      const checking = catalog.check(this.#description, !ackAfterUpload);
+      if (checking === undefined) return this.#shard.append(this.#target, body, level, options.signal);
       const own = body instanceof Uint8Array ? body : copyRecords(body);
-      return checking.then(() => this.#shard.append(target, own, level, options.signal));
+      return checking.then(() => this.#shard.append(this.#target, own, level, options.signal));
     } catch (error) {
       return Promise.reject(error);
     }

@@ -40,7 +40,7 @@ export class ReadHandles {
 
   /** REQUIRES: no `use` is under way. */
   async close(): Promise<void> {
-    for (const path of [...this.#idle.keys()]) await this.forget(path);
+    for (const path of this.#idle.keys()) await this.forget(path);
   }
 
   async #take(path: string): Promise<RandomAccessFile> {

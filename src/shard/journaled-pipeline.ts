@@ -139,7 +139,7 @@ export class JournaledPipeline implements Pipeline {
       this.#parts.stage.addRecords(target, records, bytes, waiter);
       return;
     }
-    this.#early.add(target, bytes).partition.appendRecords(records, runtime.clock.now(), waiter);
+    this.#early.add(target, bytes).appendRecords(records, runtime.clock.now(), waiter);
     this.acquire().catch(() => undefined);
   }
 
@@ -149,7 +149,7 @@ export class JournaledPipeline implements Pipeline {
       this.#parts.stage.addEncoded(target, encoded, records, bytes, waiter);
       return;
     }
-    this.#early.add(target, bytes).partition.appendEncoded(encoded, records, waiter);
+    this.#early.add(target, bytes).appendEncoded(encoded, records, waiter);
     this.acquire().catch(() => undefined);
   }
 
@@ -219,17 +219,18 @@ export class JournaledPipeline implements Pipeline {
     const { stage, queue, uploader } = parts;
     const setEnd = stage.setEnd.bind(stage);
     const found = await recoverFrames({ ...this.#options, journal, queue, setEnd });
-    // Closed meanwhile: the frames stay for the next owner.
-    if (this.#ended !== undefined) throw this.#ended;
-    this.#parts = parts;
-    if (queue.count > 0) uploader.catchUp();
-    stage.adopt(this.#early.takeAll());
+    // Said before anything is acknowledged at an offset that may have been another record's.
     onRecovery({
       shard,
       ...found,
       outcome: outcomeOf(found, diskLost),
       ...(diskLost ? await lossOf(chain) : { mayBeLost: undefined, lastCommitAtMs: undefined }),
     });
+    // Closed meanwhile: the frames stay for the next owner.
+    if (this.#ended !== undefined) throw this.#ended;
+    this.#parts = parts;
+    if (queue.count > 0) uploader.catchUp();
+    stage.adopt(this.#early.takeAll());
     onDurable();
   }
 

@@ -235,7 +235,12 @@ export class Uploader {
     if (this.#flights.length > 0) throw new InvariantError("frames are judged while they are on their way");
     let count = 0;
     for (const { batches } of queue.loaded) {
-      const inChain = batches.every((batch) => batch.nextOffset <= (chain.state.extents(batch)?.nextOffset ?? 0));
+      const inChain = batches.every((batch) => {
+        const extents = chain.state.extents(batch);
+        if (extents === undefined || extents.nextOffset < batch.nextOffset) return false;
+        // Another writer's records may stand at these offsets.
+        return extents.at(extents.find(batch.baseOffset)).leaderEpoch === batch.epoch;
+      });
       if (!inChain) break;
       count++;
     }

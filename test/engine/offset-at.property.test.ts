@@ -10,6 +10,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { createFsStore } from "../../src/object-store/fs-store.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import type { TimestampedOffset } from "../../src/record/record.ts";
 import { seededRandom } from "../../src/runtime/random.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 import { resealed } from "../record/reframe.ts";
@@ -102,52 +103,37 @@ const STORES: readonly (readonly [string, number, (path: string) => ObjectStore]
 ];
 
 describe.each(STORES)("as a scan of all records finds, in %s", (_, numRuns, makeStore) => {
-  async function check(plan: readonly Step[], compression: "none" | "lz4", journaled: boolean): Promise<void> {
-    const path = await mkdtemp(join(tmpdir(), "tierlog-times-"));
-    const own = new Cluster(makeStore(path));
-    try {
-      const engine = await own.open(config(path, journaled));
-      const topic = await makeTopic(engine, compression);
-      await run(engine, topic, plan);
-      const inChain: number[] = [];
-      for (let i = 0; i < PARTITIONS; i++) {
-        const partition = topic.partition(i);
-        const scanned = await timesOf(partition);
-        expect(scanned).toHaveLength((await partition.watermarks()).end);
-        await expectAsScanned(partition, scanned, 20);
-        inChain.push((await partition.watermarks()).uploaded);
+  test.each([
+    ["inline", false, false],
+    ["inline, and a journaled tail", false, true],
+    ["data objects with large extents", true, false],
+    ["data objects, and a journaled tail", true, true],
+  ] as const)("%s", async (__, large, journaled) => {
+    const codec = fc.constantFrom("none" as const, "lz4" as const);
+    const property = fc.asyncProperty(steps(large), codec, async (plan, compression) => {
+      const path = await mkdtemp(join(tmpdir(), "tierlog-times-"));
+      const cluster = new Cluster(makeStore(path));
+      try {
+        const engine = await cluster.open(config(path, journaled));
+        const topic = await makeTopic(engine, compression);
+        await run(engine, topic, plan);
+        const uploaded: TimestampedOffset[][] = [];
+        for (let i = 0; i < PARTITIONS; i++) {
+          const partition = topic.partition(i);
+          const scanned = await timesOf(partition);
+          const watermarks = await partition.watermarks();
+          expect(scanned).toHaveLength(watermarks.end);
+          await expectAsScanned(partition, scanned, 20);
+          uploaded.push(scanned.slice(0, watermarks.uploaded));
+        }
+        // Another process sees what is in the store, with nothing in its caches.
+        const reader = await (await cluster.open(config(path), { readOnly: true })).topic("events");
+        for (const [i, scanned] of uploaded.entries()) await expectAsScanned(reader.partition(i), scanned, 20);
+      } finally {
+        await cluster.close();
+        await rm(path, { recursive: true });
       }
-      // Another process sees what is in the store, with nothing in its caches.
-      const reader = await (await own.open(config(path), { readOnly: true })).topic("events");
-      for (let i = 0; i < PARTITIONS; i++) {
-        const scanned = (await timesOf(topic.partition(i))).slice(0, inChain[i]);
-        await expectAsScanned(reader.partition(i), scanned, 20);
-      }
-    } finally {
-      await own.close();
-      await rm(path, { recursive: true });
-    }
-  }
-
-  const codec = fc.constantFrom("none" as const, "lz4" as const);
-  test("inline", () =>
-    fc.assert(
-      fc.asyncProperty(steps(false), codec, (plan, c) => check(plan, c, false)),
-      { numRuns },
-    ));
-  test("inline, and a journaled tail", () =>
-    fc.assert(
-      fc.asyncProperty(steps(false), codec, (plan, c) => check(plan, c, true)),
-      { numRuns },
-    ));
-  test("data objects with large extents", () =>
-    fc.assert(
-      fc.asyncProperty(steps(true), codec, (plan, c) => check(plan, c, false)),
-      { numRuns: numRuns / 2 },
-    ));
-  test("data objects, and a journaled tail", () =>
-    fc.assert(
-      fc.asyncProperty(steps(true), codec, (plan, c) => check(plan, c, true)),
-      { numRuns: numRuns / 4 },
-    ));
+    });
+    await fc.assert(property, { numRuns: large ? numRuns / 4 : numRuns });
+  });
 });

@@ -135,5 +135,5 @@ describe.each(STORES)("as a scan of all records finds, in %s", (_, numRuns, make
       }
     });
     await fc.assert(property, { numRuns: large ? numRuns / 4 : numRuns });
-  });
+  }, 120_000);
 });

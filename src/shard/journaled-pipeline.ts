@@ -10,6 +10,7 @@ import type { AppendTarget, Waiter } from "./pending.ts";
 import { ObjectOpener, type Pipeline, type PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch } from "./prepare.ts";
 import {
+  freeCommitted,
   lossOf,
   NOTHING_REPLAYED,
   recoverFrames,
@@ -177,6 +178,8 @@ export class JournaledPipeline implements Pipeline {
     }
     // Our id in an unknown fence: a copy of this journal went on elsewhere.
     if (ours) await journal.renewId();
+    await freeCommitted({ ...this.#options, journal });
+    if (journal.metrics().liveFrames === 0) return;
     this.#reportAside(await journal.setAside(Number.MAX_SAFE_INTEGER), journal.opened.tornTail);
   }
 

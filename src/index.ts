@@ -12,7 +12,7 @@ export type { ConfigOverrides } from "./config/override-settings.ts";
 export { defaultConfig, type ResolvedConfig } from "./config/resolve-config.ts";
 export { Secret } from "./config/secret.ts";
 export type { Compression } from "./record/compression.ts";
-export type { LogRecord, RecordHeader, StoredRecord } from "./record/record.ts";
+export type { LogRecord, RecordHeader, StoredRecord, TimestampedOffset } from "./record/record.ts";
 export type {
   ByteRange,
   CallOptions,

@@ -2,7 +2,7 @@ import type { AckLevel, AppendReceipt, Offset, TopicId, Watermarks } from "../do
 import type { JournalMetrics } from "../journal/reports.ts";
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
-import type { LogRecord, StoredRecord } from "../record/record.ts";
+import type { LogRecord, StoredRecord, TimestampedOffset } from "../record/record.ts";
 import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 
 /** A streaming-log engine over one store. Made by `Engine.open`. */
@@ -105,6 +105,16 @@ export interface PartitionApi {
   read(options: ReadOptions): Promise<ReadResult>;
   /** Decoded records from `from` on. Ends at the end of the log as it is found there; with `follow` it waits for more. */
   records(options: RecordsOptions): AsyncIterable<StoredRecord>;
+  /**
+   * Looks for a record by its timestamp, among those that `read` serves. Timestamps are the producers' (CreateTime) and may decrease:
+   * the answer is the first offset, in the order of offsets, whose timestamp is `at` or later, and undefined where there is none. `at`
+   * is a `Date` or an integer of milliseconds since 1970; a negative one is a time before 1970 like any other. "max-timestamp": the
+   * record with the highest timestamp, of several the first; undefined where the partition is empty. An answer from the known view
+   * costs no request for it; then at most one for the index of a large data object, and one for records, unless they are cached.
+   */
+  offsetAt(at: number | Date | "max-timestamp"): Promise<TimestampedOffset | undefined>;
+  /** "earliest": the start of the log. "latest": its end, where the next record goes. Both exist in an empty partition too. */
+  offsetAt(at: "earliest" | "latest"): Promise<{ readonly offset: Offset }>;
   watermarks(): Promise<Watermarks>;
   inspect(): Promise<PartitionInspection>;
 }
@@ -129,7 +139,11 @@ export interface ReadResult {
 }
 
 export interface RecordsOptions {
-  readonly from: number | "earliest" | "latest";
+  /**
+   * An offset, or where to look for it. A `Date`: the first offset whose timestamp is that late, behind which earlier records may
+   * follow; where there is none, the end of the log as it is then.
+   */
+  readonly from: number | Date | "earliest" | "latest";
   readonly follow?: boolean;
   readonly signal?: AbortSignal;
 }

@@ -9,7 +9,7 @@ import {
 import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
 import { decodeRecords } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
-import type { LogRecord, StoredRecord } from "../record/record.ts";
+import type { LogRecord, StoredRecord, TimestampedOffset } from "../record/record.ts";
 import { sleep } from "../runtime/clock.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ObjectCache } from "../shard/object-cache.ts";
@@ -17,6 +17,7 @@ import { readBatches } from "../shard/partition-reader.ts";
 import type { AppendTarget } from "../shard/pending.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { SparseIndexes } from "../shard/sparse-indexes.ts";
+import { findLatest, findOffsetAt, type TimestampLookupOptions } from "../shard/timestamp-lookup.ts";
 import type {
   AppendOptions,
   EncodedAppend,
@@ -160,6 +161,22 @@ export class Partition implements PartitionApi {
     }
   }
 
+  offsetAt(at: number | Date | "max-timestamp"): Promise<TimestampedOffset | undefined>;
+  offsetAt(at: "earliest" | "latest"): Promise<{ readonly offset: Offset }>;
+  async offsetAt(
+    at: number | Date | "max-timestamp" | "earliest" | "latest",
+  ): Promise<TimestampedOffset | { readonly offset: Offset } | undefined> {
+    this.#context.throwIfClosed();
+    if (at === "earliest" || at === "latest") return { offset: await this.#startOf(at) };
+    if (at === "max-timestamp") return await findLatest(this.#lookup);
+    return (await findOffsetAt(this.#lookup, timestampOf("at", at))).found;
+  }
+
+  get #lookup(): TimestampLookupOptions {
+    const { cache, sparseIndexes } = this.#context;
+    return { shard: this.#shard, cache, sparseIndexes, id: this.#id, level: this.#visible };
+  }
+
   async watermarks(): Promise<Watermarks> {
     this.#context.throwIfClosed();
     await this.#shard.refresh();
@@ -191,6 +208,11 @@ export class Partition implements PartitionApi {
     if (from === "latest") {
       const { uploaded, durable } = await this.watermarks();
       return this.#visible === "journaled" ? durable : uploaded;
+    }
+    if (from instanceof Date) {
+      this.#context.throwIfClosed();
+      const { found, end } = await findOffsetAt(this.#lookup, timestampOf("from", from));
+      return found?.offset ?? end;
     }
     checkOffset(from);
     return from as Offset;
@@ -231,6 +253,21 @@ function isEncoded(input: readonly LogRecord[] | EncodedAppend): input is Encode
 
 function checkOffset(from: number): void {
   if (!Number.isSafeInteger(from) || from < 0) throw new InvalidArgumentError("from", from, "must be an integer ≥ 0");
+}
+
+/** Milliseconds since 1970. Callers may be untyped. */
+function timestampOf(argument: string, at: number | Date): number {
+  const timestampMs = at instanceof Date ? at.getTime() : at;
+  if (Number.isSafeInteger(timestampMs)) return timestampMs;
+  const allowed =
+    argument === "from"
+      ? ""
+      : ', or one of "earliest", "latest", "max-timestamp"; "2026-11-20" is new Date("2026-11-20")';
+  throw new InvalidArgumentError(
+    argument,
+    at,
+    `must be a valid Date or an integer (milliseconds since 1970)${allowed}`,
+  );
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {

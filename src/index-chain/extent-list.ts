@@ -110,6 +110,11 @@ export class ExtentList {
     return low;
   }
 
+  /** Of each extent: none of its records is later. A view, read only; extents that come later are not in it. */
+  get maxTimestamps(): Float64Array {
+    return this.#columns.timestamps.subarray(0, this.#count);
+  }
+
   /** How many objects hold these extents. */
   objects(): number {
     return new Set(this.#columns.objects.subarray(0, this.#count)).size;

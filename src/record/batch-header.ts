@@ -2,6 +2,7 @@ import type { Epoch, Offset } from "../domain.ts";
 import { UnsupportedVersionError } from "../errors.ts";
 import { readInt16, readInt32, readInt64, readUint32, writeInt16, writeInt32, writeInt64 } from "./big-endian.ts";
 import { COMPRESSION_ID, type Compression } from "./compression.ts";
+import { crc32c } from "./crc32c.ts";
 import { problemsAt, type Where } from "./where.ts";
 
 /**
@@ -17,6 +18,8 @@ import { problemsAt, type Where } from "./where.ts";
  * Attributes: bits 0–2 codec; 3 log-append time, 4 transactional, 5 control, 6 delete horizon and all above are not supported.
  */
 export const BATCH_HEADER_BYTES = 61;
+
+const MAX_TIMESTAMP_AT = 35;
 
 /** Bytes before the part that `batchLength` counts. */
 export const BATCH_PREFIX_BYTES = 12;
@@ -86,7 +89,7 @@ export function readBatchHeader(bytes: Uint8Array, position: number, where: Wher
     throw problem(position, "the base offset is negative or no safe integer");
   }
   const baseTimestampMs = readInt64(bytes, position + 27);
-  const maxTimestampMs = readInt64(bytes, position + 35);
+  const maxTimestampMs = readInt64(bytes, position + MAX_TIMESTAMP_AT);
   if (!(baseTimestampMs >= 0) || !(maxTimestampMs >= 0)) {
     throw problem(position + 27, "the base or maximum timestamp is negative or no safe integer");
   }
@@ -127,9 +130,21 @@ export function writeBatchHeader(batch: Uint8Array, header: NewBatchHeader): voi
   writeInt16(batch, 21, COMPRESSION_ID[header.compression]);
   writeInt32(batch, 23, header.recordCount - 1);
   writeInt64(batch, 27, header.baseTimestampMs);
-  writeInt64(batch, 35, header.maxTimestampMs);
+  writeInt64(batch, MAX_TIMESTAMP_AT, header.maxTimestampMs);
   batch.fill(0xff, 43, 57);
   writeInt32(batch, 57, header.recordCount);
+}
+
+/**
+ * The batch with `maxTimestampMs` in its header: a copy with a CRC to match, or `bytes` where that is what it says already.
+ * REQUIRES: `bytes` is one batch whose CRC was just checked; a new one over other bytes would hide that they are damaged.
+ */
+export function withMaxTimestamp(bytes: Uint8Array, maxTimestampMs: number): Uint8Array {
+  if (readInt64(bytes, MAX_TIMESTAMP_AT) === maxTimestampMs) return bytes;
+  const copy = new Uint8Array(bytes);
+  writeInt64(copy, MAX_TIMESTAMP_AT, maxTimestampMs);
+  writeInt32(copy, CRC_AT, crc32c(copy.subarray(CRC_FROM)));
+  return copy;
 }
 
 /** Sets base offset and partitionLeaderEpoch of a checked batch in place; both lie outside the CRC. */

@@ -3,11 +3,11 @@ import { CorruptionError, InvalidArgumentError, RecordTooLargeError } from "../e
 import { BATCH_HEADER_BYTES, CRC_FROM, readBatchHeader, type BatchHeader } from "./batch-header.ts";
 import { decompressLz4 } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
-import { walkRecords } from "./record-decoder.ts";
-import type { StoredRecord } from "./record.ts";
-import { problemsAt, problemsInDecompressed, type Where } from "./where.ts";
+import { walkRecords, walkTimestamps } from "./record-decoder.ts";
+import type { StoredRecord, TimestampedOffset } from "./record.ts";
+import { problemsAt, problemsInDecompressed, type Problem, type Where } from "./where.ts";
 
-export { BATCH_HEADER_BYTES, patchBatch, readBatchHeader, type BatchHeader } from "./batch-header.ts";
+export { BATCH_HEADER_BYTES, patchBatch, readBatchHeader, withMaxTimestamp, type BatchHeader } from "./batch-header.ts";
 export type { Where } from "./where.ts";
 
 /** A batch whose records decompress to more is refused: far above any `batch.max_bytes`, far below what memory stands. */
@@ -109,8 +109,10 @@ const ENCODED_BATCH: Where = { key: "encodedBatch", position: 0 };
 /**
  * Checks a batch from a protocol front before the log takes it: exactly one RecordBatch v2 of at most `maxBytes`, codec none or
  * lz4, neither transactional nor control, at least one record, CRC right, and records that decode with offset deltas 0 … n−1.
- * Producer id, epoch and sequence are left alone. `maxTimestampMs` is believed as it stands: common clients do not state the true
- * maximum. `bytes` are not changed or kept.
+ * Producer id, epoch and sequence are left alone. `bytes` are not changed or kept.
+ *
+ * Returns the header, with the true maximum of the timestamps instead of the stated one: a client that states its last one is too
+ * low as soon as times decrease, and a search by time would step over its records. `withMaxTimestamp` puts it into the batch.
  *
  * Costs the CRC (10 GB/s and more), a walk of the record framing (about 30 ns a record, measured: 2.5 GB/s over all
  * at 100 B records, 9 GB/s at 1 KiB) and for lz4 one decompression (1–2 GB/s).
@@ -130,8 +132,8 @@ export function checkEncodedBatch(bytes: Uint8Array, maxBytes: number): BatchHea
         "something follows the first batch; append one batch at a time",
       );
     }
-    walk(bytes, header, ENCODED_BATCH, MAX_BATCH_UNCOMPRESSED_BYTES, undefined);
-    return header;
+    const maxTimestampMs = walk(bytes, header, ENCODED_BATCH, MAX_BATCH_UNCOMPRESSED_BYTES, undefined);
+    return { ...header, maxTimestampMs };
   } catch (error) {
     if (!(error instanceof CorruptionError)) throw error;
     // Nothing is stored yet: the caller's mistake, not damage. The bytes are left out of the error, they may be many.
@@ -139,26 +141,73 @@ export function checkEncodedBatch(bytes: Uint8Array, maxBytes: number): BatchHea
   }
 }
 
+/**
+ * The first record of a batch at or behind offset `from` whose timestamp is `timestampMs` or later. `batch` as for `decodeRecords`,
+ * with the same errors.
+ */
+export function findTimestamp(
+  batch: Uint8Array,
+  where: Where,
+  from: number,
+  timestampMs: number,
+): TimestampedOffset | undefined {
+  const header = readBatchHeader(batch, 0, where);
+  const { bytes, start, problem } = uncompressed(batch, header, where, MAX_BATCH_UNCOMPRESSED_BYTES);
+  let found: TimestampedOffset | undefined;
+  walkTimestamps(bytes, start, header, problem, (index, own) => {
+    if (own < timestampMs || header.baseOffset + index < from) return false;
+    found = { offset: (header.baseOffset + index) as Offset, timestampMs: own };
+    return true;
+  });
+  return found;
+}
+
+/** The first of the latest records of a batch at or behind offset `from`. `batch` as for `decodeRecords`, with the same errors. */
+export function findMaxTimestamp(batch: Uint8Array, where: Where, from: number): TimestampedOffset | undefined {
+  const header = readBatchHeader(batch, 0, where);
+  const { bytes, start, problem } = uncompressed(batch, header, where, MAX_BATCH_UNCOMPRESSED_BYTES);
+  let latest = -1;
+  let latestMs = Number.NEGATIVE_INFINITY;
+  walkTimestamps(bytes, start, header, problem, (index, own) => {
+    if (own > latestMs && header.baseOffset + index >= from) {
+      latest = index;
+      latestMs = own;
+    }
+    return false;
+  });
+  return latest < 0 ? undefined : { offset: (header.baseOffset + latest) as Offset, timestampMs: latestMs };
+}
+
+/** Returns the highest timestamp. */
 function walk(
   batch: Uint8Array,
   header: BatchHeader,
   where: Where,
   maxUncompressedBytes: number,
   into: StoredRecord[] | undefined,
-): void {
+): number {
+  const { bytes, start, problem } = uncompressed(batch, header, where, maxUncompressedBytes);
+  return walkRecords(bytes, start, header, problem, into);
+}
+
+/** Where the records of a batch begin, decompressed where they have to be. */
+function uncompressed(
+  batch: Uint8Array,
+  header: BatchHeader,
+  where: Where,
+  maxUncompressedBytes: number,
+): { readonly bytes: Uint8Array; readonly start: number; readonly problem: Problem } {
   if (header.lengthBytes !== batch.length) {
     throw problemsAt(where)(0, `a batch of ${header.lengthBytes} bytes in a buffer of ${batch.length}`);
   }
   switch (header.compression) {
     case "none":
-      walkRecords(batch, BATCH_HEADER_BYTES, header, problemsAt(where), into);
-      return;
+      return { bytes: batch, start: BATCH_HEADER_BYTES, problem: problemsAt(where) };
     case "lz4": {
       const frameAt: Where = { key: where.key, position: where.position + BATCH_HEADER_BYTES };
       const frame = batch.subarray(BATCH_HEADER_BYTES);
       const content = decompressLz4(frame, maxUncompressedBytes, problemsAt(frameAt));
-      walkRecords(content, 0, header, problemsInDecompressed(where), into);
-      return;
+      return { bytes: content, start: 0, problem: problemsInDecompressed(where) };
     }
   }
 }

@@ -12,7 +12,8 @@ const HEADER_BYTES_MIN = 2;
 /**
  * Walks the uncompressed records at `bytes[start, …)`, to the end of `bytes`, and checks their framing: every length within its
  * record, offset deltas 0, 1, 2 …, timestamps integers ≥ 0, exactly `header.recordCount` records and nothing behind them. With
- * `into`, the records are pushed there as views of `bytes`; without, the walk allocates nothing per record.
+ * `into`, the records are pushed there as views of `bytes`; without, the walk allocates nothing per record. Returns the highest
+ * timestamp, whatever the header says about it.
  */
 export function walkRecords(
   bytes: Uint8Array,
@@ -20,7 +21,8 @@ export function walkRecords(
   header: BatchHeader,
   problem: Problem,
   into?: StoredRecord[],
-): void {
+): number {
+  let maxTimestampMs = 0;
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const reader = new VarintReader(buffer, start, bytes.length, problem);
   for (let index = 0; index < header.recordCount; index++) {
@@ -35,6 +37,7 @@ export function walkRecords(
     if (!Number.isSafeInteger(timestampMs) || timestampMs < 0) {
       throw problem(timestampAt, `timestamp ${timestampMs} is negative or no safe integer`);
     }
+    if (timestampMs > maxTimestampMs) maxTimestampMs = timestampMs;
     const offsetAt = reader.position;
     const offsetDelta = reader.varint("an offset delta");
     if (offsetDelta !== index) throw problem(offsetAt, `offset delta ${offsetDelta} on record ${index} of its batch`);
@@ -61,6 +64,36 @@ export function walkRecords(
   }
   if (reader.position !== bytes.length) {
     throw problem(reader.position, `${bytes.length - reader.position} bytes follow the last record`);
+  }
+  return maxTimestampMs;
+}
+
+/**
+ * Steps through the uncompressed records at `bytes[start, …)` and tells `visit` where each stands in its batch and its timestamp,
+ * until it answers true. Keys, values and headers are not looked at.
+ */
+export function walkTimestamps(
+  bytes: Uint8Array,
+  start: number,
+  header: BatchHeader,
+  problem: Problem,
+  visit: (index: number, timestampMs: number) => boolean,
+): void {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const reader = new VarintReader(buffer, start, bytes.length, problem);
+  for (let index = 0; index < header.recordCount; index++) {
+    const length = reader.varint("a record length");
+    const recordEnd = reader.skip(length, "a record") + length;
+    reader.position = recordEnd - length;
+    reader.end = recordEnd;
+    reader.byte("a record");
+    const timestampMs = header.baseTimestampMs + reader.varlong("a timestamp delta");
+    const offsetAt = reader.position;
+    const offsetDelta = reader.varint("an offset delta");
+    if (offsetDelta !== index) throw problem(offsetAt, `offset delta ${offsetDelta} on record ${index} of its batch`);
+    if (visit(index, timestampMs)) return;
+    reader.position = recordEnd;
+    reader.end = bytes.length;
   }
 }
 

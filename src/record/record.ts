@@ -24,3 +24,10 @@ export interface StoredRecord {
   readonly value: Uint8Array | null;
   readonly headers: readonly RecordHeader[];
 }
+
+/** Where a record stands that was looked for by time. */
+export interface TimestampedOffset {
+  readonly offset: Offset;
+  /** Of that record. */
+  readonly timestampMs: number;
+}

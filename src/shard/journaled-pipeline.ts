@@ -18,7 +18,7 @@ import {
   type RecoverOptions,
   type ShardRecovery,
 } from "./recovery.ts";
-import { UploadQueue } from "./upload-queue.ts";
+import { UploadQueue, type JournaledTimes } from "./upload-queue.ts";
 import { Uploader } from "./uploader.ts";
 
 export interface JournaledSettings {
@@ -122,6 +122,11 @@ export class JournaledPipeline implements Pipeline {
   /** Batches that are in the journal and not in the chain: see `UploadQueue.read`. */
   async read(id: PartitionId, from: number, maxBytes: number): Promise<readonly PlacedBatch[] | undefined> {
     return this.holdsTail ? await this.#parts?.queue.read(id, from, maxBytes) : undefined;
+  }
+
+  /** What each frame that is not in the chain says about time: see `UploadQueue.timesBehind`. */
+  timesBehind(id: PartitionId, from: number): JournaledTimes | undefined {
+    return this.holdsTail ? this.#parts?.queue.timesBehind(id, from) : undefined;
   }
 
   pendingRecords(key: string): number {

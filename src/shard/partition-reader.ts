@@ -2,10 +2,12 @@ import type { ObjectKey, Offset, PartitionId } from "../domain.ts";
 import { InvariantError, isTierlogError, OffsetOutOfRangeError } from "../errors.ts";
 import type { Extent, ExtentList } from "../index-chain/extent-list.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
-import { readBatchHeader, walkExtent, type ExpectedExtent } from "../record/batch.ts";
+import { readBatchHeader, walkExtent } from "../record/batch.ts";
 import type { ObjectCache } from "./object-cache.ts";
+import { blocksOf, isLarge, wholeOf, type Piece } from "./pieces.ts";
 import type { PlacedBatch } from "./prepare.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
+import type { JournaledTimes } from "./upload-queue.ts";
 
 /** What a reader looks at: a `Shard`. */
 export interface ReadView {
@@ -18,6 +20,8 @@ export interface ReadView {
   durableEnd(id: PartitionId): Offset | undefined;
   /** Batches that are in the journal and not in the chain, from the one that holds `from` on; undefined: none is. */
   readJournaled(id: PartitionId, from: number, maxBytes: number): Promise<readonly PlacedBatch[] | undefined>;
+  /** What the journal says about the time of records that are not in the chain; undefined: there are none. */
+  journaledTimes(id: PartitionId, from: number): JournaledTimes | undefined;
 }
 
 export interface BatchesRead {
@@ -25,17 +29,7 @@ export interface BatchesRead {
   readonly nextOffset: Offset;
 }
 
-/** A larger extent is read piece by piece: its sparse index says where. */
-const LARGE_EXTENT_BYTES = 512 * 1024;
 const READ_BYTES = 1024 * 1024;
-
-/** Batches that lie side by side, and what the index says about them. */
-interface Piece {
-  readonly key: ObjectKey;
-  readonly start: number;
-  readonly end: number;
-  readonly expected: ExpectedExtent;
-}
 
 /** Pieces that lie side by side in one object: one request. */
 interface Run {
@@ -183,10 +177,9 @@ async function collectRuns(
   let bytes = 0;
   for (let i = extents.find(from); i < extents.count && (runs.length === 0 || bytes < maxBytes); i++) {
     const extent = extents.at(i);
-    const piece =
-      extent.object < 0 && extent.lengthBytes > LARGE_EXTENT_BYTES
-        ? await pieceOf(state, sparseIndexes, id, extent, from, maxBytes - bytes)
-        : wholeOf(state, extent);
+    const piece = isLarge(extent)
+      ? await pieceOf(state, sparseIndexes, id, extent, from, maxBytes - bytes)
+      : wholeOf(state, extent);
     const last = runs.at(-1);
     if (last !== undefined && last.key === piece.key && last.end === piece.start) {
       last.end = piece.end;
@@ -199,15 +192,6 @@ async function collectRuns(
     if (piece.expected.nextOffset < extent.nextOffset) break;
   }
   return runs;
-}
-
-function wholeOf(state: ShardState, extent: Extent): Piece {
-  return {
-    key: state.objectKey(extent.object),
-    start: extent.position,
-    end: extent.position + extent.lengthBytes,
-    expected: { baseOffset: extent.baseOffset, nextOffset: extent.nextOffset, epoch: extent.leaderEpoch },
-  };
 }
 
 /** The blocks of a large extent from the one that holds `from` on, up to about `maxBytes` but at least one. */
@@ -225,14 +209,5 @@ async function pieceOf(
   const start = blocks[first]?.position ?? 0;
   let next = first + 1;
   while (next < blocks.length && (blocks[next]?.position ?? 0) - start < maxBytes) next++;
-  return {
-    key: state.objectKey(extent.object),
-    start: extent.position + start,
-    end: extent.position + (blocks[next]?.position ?? extent.lengthBytes),
-    expected: {
-      baseOffset: blocks[first]?.offset ?? extent.baseOffset,
-      nextOffset: blocks[next]?.offset ?? extent.nextOffset,
-      epoch: extent.leaderEpoch,
-    },
-  };
+  return blocksOf(state, extent, blocks, first, next);
 }

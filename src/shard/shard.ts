@@ -15,7 +15,7 @@ import type { Journal } from "../journal/journal.ts";
 import type { JournalMetrics } from "../journal/reports.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { checkRecords } from "../record/batch-builder.ts";
-import { checkEncodedBatch } from "../record/batch.ts";
+import { checkEncodedBatch, withMaxTimestamp } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -30,6 +30,7 @@ import type { FlushSettings, Pipeline, PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
 import { lossOf, NOTHING_REPLAYED, takeOver, type EmptiedJournal, type ShardRecovery } from "./recovery.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
+import type { JournaledTimes } from "./upload-queue.ts";
 
 export interface ShardSettings extends FlushSettings {
   readonly checkpointEvery: number;
@@ -249,14 +250,21 @@ export class Shard {
     return new Promise((resolve, reject) => {
       const { admission, settings } = this.#options;
       if (this.#closed) throw new ClosedError(`shard ${this.id}`);
-      const encodedRecords =
-        input instanceof Uint8Array ? checkEncodedBatch(input, settings.batchBytesMax).recordCount : 0;
-      if (!(input instanceof Uint8Array)) checkRecords(input, settings.batchBytesMax);
+      let body = input;
+      let encodedRecords = 0;
+      if (input instanceof Uint8Array) {
+        const { recordCount, maxTimestampMs } = checkEncodedBatch(input, settings.batchBytesMax);
+        encodedRecords = recordCount;
+        // At once, while the CRC that was checked still speaks for the bytes.
+        body = withMaxTimestamp(input, maxTimestampMs);
+      } else {
+        checkRecords(input, settings.batchBytesMax);
+      }
       const bytes = input instanceof Uint8Array ? input.length : recordsBytes(input);
       this.#checkSize(bytes);
       const waiter = new Waiter(level, resolve, reject);
-      if (signal === undefined && admission.tryEnter(bytes)) this.#enter(target, input, encodedRecords, bytes, waiter);
-      else this.#enterLater(target, input, encodedRecords, bytes, waiter, signal);
+      if (signal === undefined && admission.tryEnter(bytes)) this.#enter(target, body, encodedRecords, bytes, waiter);
+      else this.#enterLater(target, body, encodedRecords, bytes, waiter, signal);
     });
   }
 
@@ -407,6 +415,11 @@ export class Shard {
   /** Batches of a partition from the one that holds `from` on that are in the journal and not in the chain; undefined: none is. */
   async readJournaled(id: PartitionId, from: number, maxBytes: number): Promise<readonly PlacedBatch[] | undefined> {
     return await this.#journaled?.read(id, from, maxBytes);
+  }
+
+  /** See `UploadQueue.timesBehind`; undefined where nothing is in the journal that is not in the chain. */
+  journaledTimes(id: PartitionId, from: number): JournaledTimes | undefined {
+    return this.#journaled?.timesBehind(id, from);
   }
 
   /** Calls `listener` after every commit and every journaled frame of this process, and when the shard closes. Returns how to stop it. */

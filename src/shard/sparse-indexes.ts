@@ -1,5 +1,5 @@
 import { partitionKey, type ObjectKey, type Offset, type PartitionId } from "../domain.ts";
-import { isTierlogError } from "../errors.ts";
+import { CorruptionError, isTierlogError } from "../errors.ts";
 import type { Extent } from "../index-chain/extent-list.ts";
 import type { DataObjectRef } from "../index-chain/index-file.ts";
 import {
@@ -9,7 +9,7 @@ import {
   type Block,
   type DataExtent,
 } from "../object-store/data-object.ts";
-import { readBatchHeader } from "../record/batch.ts";
+import { readBatchHeader, verifyBatch } from "../record/batch.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { ObjectCache } from "./object-cache.ts";
 
@@ -105,7 +105,9 @@ export class SparseIndexes {
     const blocks: Block[] = [];
     for (let position = 0; position < bytes.length;) {
       const header = readBatchHeader(bytes, position, { key, position: extent.position });
-      blocks.push({ offset: header.baseOffset, position, maxTimestampMs: header.maxTimestampMs });
+      // A damaged header must not hide its records from a search by time, nor the batches beside it from anybody.
+      const maxTimestampMs = isWhole(bytes, position, key) ? header.maxTimestampMs : extent.maxTimestampMs;
+      blocks.push({ offset: header.baseOffset, position, maxTimestampMs });
       position += header.lengthBytes;
     }
     this.#rebuilt++;
@@ -132,6 +134,16 @@ export class SparseIndexes {
       this.#blocks -= this.#sizes.get(oldest) ?? 0;
       this.#sizes.delete(oldest);
     }
+  }
+}
+
+function isWhole(bytes: Uint8Array, position: number, key: ObjectKey): boolean {
+  try {
+    verifyBatch(bytes, position, { key, position: 0 });
+    return true;
+  } catch (error) {
+    if (error instanceof CorruptionError) return false;
+    throw error;
   }
 }
 

@@ -24,8 +24,18 @@ export interface QueuedFrame {
 interface Tail {
   readonly offsets: number[];
   readonly sequences: number[];
+  /** No record of the partition in that frame is later. */
+  readonly maxTimestamps: number[];
   /** Index of the oldest frame that is still queued. */
   head: number;
+}
+
+/** What the queued frames say about the time of one partition's records, a frame at one index of both. */
+export interface JournaledTimes {
+  /** Of the first record in the frame; a frame ends where the next one begins. */
+  readonly baseOffsets: readonly number[];
+  /** No record in the frame is later. */
+  readonly maxTimestamps: readonly number[];
 }
 
 /** Frames of which no byte is kept in memory, behind all that are. */
@@ -37,7 +47,7 @@ interface Spilled {
 
 /**
  * The frames of a journal that are not in the chain yet, oldest first. The oldest are in memory up to a bound; when more come
- * than that, the newest are left on the disk until their turn. Per frame and partition 16 bytes stay in memory.
+ * than that, the newest are left on the disk until their turn. Per frame and partition 24 bytes stay in memory.
  */
 export class UploadQueue {
   readonly #journal: Journal;
@@ -121,7 +131,7 @@ export class UploadQueue {
 
   #note(
     frame: { readonly sequence: number; readonly createdAtMs: number },
-    extents: readonly (PartitionId & { readonly baseOffset: Offset })[],
+    extents: readonly (PartitionId & { readonly baseOffset: Offset; readonly maxTimestampMs: number })[],
     bytes: number,
     records: number,
   ): void {
@@ -131,15 +141,19 @@ export class UploadQueue {
     this.#count++;
     this.#bytes += bytes;
     this.#records += records;
-    let last: string | undefined;
     for (const extent of extents) {
       const key = partitionKey(extent);
-      if (key === last) continue;
-      last = key;
       let tail = this.#tails.get(key);
-      if (tail === undefined) this.#tails.set(key, (tail = { offsets: [], sequences: [], head: 0 }));
-      tail.offsets.push(extent.baseOffset);
-      tail.sequences.push(frame.sequence);
+      if (tail === undefined) this.#tails.set(key, (tail = { offsets: [], sequences: [], maxTimestamps: [], head: 0 }));
+      const { offsets, sequences, maxTimestamps } = tail;
+      const last = sequences.length - 1;
+      if (sequences[last] === frame.sequence) {
+        maxTimestamps[last] = Math.max(maxTimestamps[last] ?? extent.maxTimestampMs, extent.maxTimestampMs);
+        continue;
+      }
+      offsets.push(extent.baseOffset);
+      sequences.push(frame.sequence);
+      maxTimestamps.push(extent.maxTimestampMs);
     }
   }
 
@@ -224,6 +238,7 @@ export class UploadQueue {
     if (tail.head > 1024 && tail.head * 2 > tail.offsets.length) {
       tail.offsets.splice(0, tail.head);
       tail.sequences.splice(0, tail.head);
+      tail.maxTimestamps.splice(0, tail.head);
       tail.head = 0;
     }
   }
@@ -274,6 +289,14 @@ export class UploadQueue {
       bytes += batch.bytes.length;
     }
     return found.length === 0 ? undefined : found;
+  }
+
+  /** Of the frames from the one that holds `from` on; undefined where none is queued. */
+  timesBehind(id: PartitionId, from: number): JournaledTimes | undefined {
+    const tail = this.#tails.get(partitionKey(id));
+    if (tail === undefined) return undefined;
+    const first = Math.max(tail.head, lastAtOrBelow(tail.offsets, from));
+    return { baseOffsets: tail.offsets.slice(first), maxTimestamps: tail.maxTimestamps.slice(first) };
   }
 
   /** undefined where the frame was committed and freed meanwhile. */

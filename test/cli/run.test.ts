@@ -87,7 +87,11 @@ describe("mistakes: exit code 64, nothing on stdout, a hint", () => {
     [["help", "nothing"], "tierlog: nothing: unknown command; See tierlog --help\n"],
     [["topics", "create", "x"], "tierlog: --partitions: is missing; how many partitions shall the topic have?\n"],
     [["consume", "x", "--from", "7"], "tierlog: --from: an offset needs --partition: each partition counts its own\n"],
-    [["consume", "x", "--from", "new"], 'tierlog: --from: "new" is neither earliest, latest nor an offset\n'],
+    [
+      ["consume", "x", "--from", "new"],
+      'tierlog: --from: "new" is no position. Examples: earliest, latest, 1000 (an offset), 2026-11-20, 2026-11-20T10:00:00Z, ' +
+        "2026-11-20T10:00:00+02:00, -15m\n",
+    ],
     [["produce", "x", "--key-separator="], "tierlog: --key-separator: is empty\n"],
     [["demo", "a.txt"], "tierlog: a.txt: unknown argument; for a file: --input a.txt\n"],
     [

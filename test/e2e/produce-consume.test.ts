@@ -225,3 +225,70 @@ describe("a reader of stdout that goes away", () => {
     expect(await running.finished).toMatchObject({ exitCode: 0, stderr: "" });
   });
 });
+
+describe("--from a time", () => {
+  interface Read {
+    readonly partition: number;
+    readonly offset: number;
+    readonly timestampMs: number;
+  }
+
+  async function read(...flags: string[]): Promise<Read[]> {
+    return jsonLines(await place.done(["consume", "t", "--json", ...flags])) as unknown as Read[];
+  }
+
+  function from(records: readonly Read[], partition: number, timestampMs: number): Read[] {
+    const own = records.filter((record) => record.partition === partition);
+    const first = own.findIndex((record) => record.timestampMs >= timestampMs);
+    return first < 0 ? [] : own.slice(first);
+  }
+
+  test("each partition begins at its first record that is that late", async () => {
+    await topic("t", 2);
+    await place.done(["produce", "t", "--partition", "0"], "a\n");
+    await place.done(["produce", "t", "--partition", "1"], "b\n");
+    await place.done(["produce", "t", "--partition", "0"], "c\nd\n");
+    const all = await read();
+    expect(all).toHaveLength(4);
+    for (const { timestampMs } of all) {
+      for (const wanted of [timestampMs, timestampMs + 1]) {
+        const found = await read(`--from=${new Date(wanted).toISOString()}`);
+        expect([wanted, found.toSorted((a, b) => a.partition - b.partition || a.offset - b.offset)]).toEqual([
+          wanted,
+          [...from(all, 0, wanted), ...from(all, 1, wanted)],
+        ]);
+      }
+    }
+    expect(await read("--from", "2020-01-01")).toHaveLength(4);
+    expect(await read("--from", "-15m")).toHaveLength(4);
+    expect(await read("--from", "-0s")).toEqual([]);
+    expect(await read("--from", "9999-12-31T23:59:59+01:00", "--partition", "1")).toEqual([]);
+  });
+
+  test("with --follow: what comes later is written, from the end on", async () => {
+    await topic("t");
+    await place.done(["produce", "t"], "old\n");
+    const consumer = place.start(["consume", "t", "--from", "9999-12-31", "--follow", "--max", "1"]);
+    const earlier = place.start(["consume", "t", "--from", "-1h", "--follow", "--max", "2"]);
+    await earlier.until((stdout) => stdout === "old\n");
+    // The first has no way to say that it is there: what it gets depends on no moment, but that it is one of these.
+    let stdout = "";
+    for (let i = 0; stdout === "" && i < 50; i++) {
+      await place.done(["produce", "t"], `new ${i}\n`);
+      stdout = consumer.stdout.toString();
+    }
+    expect((await consumer.finished).exitCode).toBe(0);
+    expect((await consumer.finished).stdout.toString()).toMatch(/^new \d+\n$/);
+    expect((await earlier.finished).stdout.toString()).toBe("old\nnew 0\n");
+  });
+
+  test.each(["yesterday", "2026-02-30", "2026-11-20T10:00:00", "-15", "-15 minutes"])(
+    "%s is refused, with examples",
+    async (text) => {
+      const { exitCode, stderr, stdout } = await place.run(["consume", "t", "--from", text]);
+      expect([exitCode, stdout.length]).toEqual([64, 0]);
+      expect(stderr).toMatch(`tierlog: --from: "${text}" `);
+      expect(stderr).toContain("Examples: earliest, latest, 1000 (an offset), 2026-11-20, 2026-11-20T10:00:00Z, ");
+    },
+  );
+});

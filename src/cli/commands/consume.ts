@@ -2,7 +2,7 @@ import type { PartitionApi, TopicApi } from "../../engine/api.ts";
 import { InvalidArgumentError } from "../../errors.ts";
 import type { StoredRecord } from "../../record/record.ts";
 import { sleep } from "../../runtime/clock.ts";
-import { parseInteger, type ParsedArguments } from "../arguments.ts";
+import type { ParsedArguments } from "../arguments.ts";
 import type { Command } from "../command.ts";
 import type { CommandContext } from "../context.ts";
 import { withEngine } from "../engine-session.ts";
@@ -10,6 +10,7 @@ import { EXIT_OK } from "../exit-code.ts";
 import type { Output } from "../output.ts";
 import { PartitionRounds } from "../partition-rounds.ts";
 import { recordJson } from "../record-json.ts";
+import { parseStartPosition, type StartPosition } from "../start-position.ts";
 
 /** How often a follower asks each shard for news: one GET each time. */
 const POLL_MS = 250;
@@ -22,14 +23,16 @@ export const consume: Command = {
     "Writes one value per line, byte for byte. Without --follow it ends at the end of the log as it is found. Records of one " +
     "partition come in order; those of several are mixed. With --json: an object per record, with value (text) or valueBase64 " +
     "(anything else), and key likewise. Opens read-only: a running producer is not disturbed, and what it has only in its journal " +
-    "is seen when it is uploaded. Ctrl-C ends --follow with exit " +
-    "code 0.",
+    "is seen when it is uploaded. Ctrl-C ends --follow with exit code 0.\n" +
+    "--from takes a date (2026-11-20, midnight UTC), a time with its zone (2026-11-20T10:00:00Z, 2026-11-20T12:00:00+02:00) or a " +
+    "time ago (-90s, -15m, -2h, -7d). Each partition begins at its first record that is that late by its timestamp, which the " +
+    "producer sets: earlier ones may follow. Where no record is, it begins at the end.",
   flags: [
     { name: "partition", value: "N", help: "only this partition (default: all)" },
     {
       name: "from",
       value: "WHERE",
-      help: "earliest, latest or, with --partition, an offset (default: earliest)",
+      help: "earliest, latest, a time, a time ago (-15m) or, with --partition, an offset (default: earliest)",
     },
     { name: "max", value: "N", help: "end after this many records" },
     { name: "follow", help: "wait for new records instead of ending" },
@@ -37,11 +40,13 @@ export const consume: Command = {
   positionals: ["TOPIC"],
   examples: [
     "tierlog consume events --from latest --follow",
+    "tierlog consume events --from -15m --follow",
+    "tierlog consume events --from 2026-11-20T10:00:00Z --json",
     "tierlog consume events --partition 3 --from 1000 --max 10 --json",
   ],
 
   run(context, args) {
-    const from = parseFrom(args);
+    const from = parseFrom(args, context.runtime.clock.now());
     const max = args.integer("max", 0, Number.MAX_SAFE_INTEGER) ?? Number.POSITIVE_INFINITY;
     return withEngine(context, { readOnly: true }, async (engine) => {
       const topic = await engine.topic(args.positional(0));
@@ -53,19 +58,13 @@ export const consume: Command = {
   },
 };
 
-type From = "earliest" | "latest" | number;
-
-function parseFrom(args: ParsedArguments): From {
+function parseFrom(args: ParsedArguments, nowMs: number): StartPosition {
   const text = args.text("from") ?? "earliest";
-  if (text === "earliest" || text === "latest") return text;
-  if (!/^\d+$/.test(text)) {
-    throw new InvalidArgumentError("--from", text, `"${text}" is neither earliest, latest nor an offset`);
-  }
-  const offset = parseInteger("--from", text, 0, Number.MAX_SAFE_INTEGER);
-  if (!args.has("partition")) {
+  const from = parseStartPosition("--from", text, nowMs);
+  if (typeof from === "object" && "offset" in from && !args.has("partition")) {
     throw new InvalidArgumentError("--from", text, "an offset needs --partition: each partition counts its own");
   }
-  return offset;
+  return from;
 }
 
 function choosePartitions(topic: TopicApi, args: ParsedArguments): PartitionApi[] {
@@ -78,7 +77,7 @@ interface Copy {
   readonly context: CommandContext;
   readonly topic: TopicApi;
   readonly partitions: readonly PartitionApi[];
-  readonly from: From;
+  readonly from: StartPosition;
   readonly max: number;
   readonly follow: boolean;
 }
@@ -105,10 +104,16 @@ async function copyRecords({ context, topic, partitions, from, max, follow }: Co
   }
 }
 
-async function startAt(partition: PartitionApi, from: From): Promise<{ partition: PartitionApi; offset: number }> {
-  if (typeof from === "number") return { partition, offset: from };
-  const { start, uploaded } = await partition.watermarks();
-  return { partition, offset: from === "earliest" ? start : uploaded };
+async function startAt(
+  partition: PartitionApi,
+  from: StartPosition,
+): Promise<{ partition: PartitionApi; offset: number }> {
+  if (from === "earliest" || from === "latest") return { partition, ...(await partition.offsetAt(from)) };
+  if ("offset" in from) return { partition, offset: from.offset };
+  // The end as it was before the search: what comes while it runs is not passed over.
+  const { offset: end } = await partition.offsetAt("latest");
+  const found = await partition.offsetAt(from.timestampMs);
+  return { partition, offset: found?.offset ?? end };
 }
 
 /** Tells whether anything was committed, with one request per shard instead of one per partition. */

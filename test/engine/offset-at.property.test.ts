@@ -108,32 +108,36 @@ describe.each(STORES)("as a scan of all records finds, in %s", (_, numRuns, make
     ["inline, and a journaled tail", false, true],
     ["data objects with large extents", true, false],
     ["data objects, and a journaled tail", true, true],
-  ] as const)("%s", async (__, large, journaled) => {
-    const codec = fc.constantFrom("none" as const, "lz4" as const);
-    const property = fc.asyncProperty(steps(large), codec, async (plan, compression) => {
-      const path = await mkdtemp(join(tmpdir(), "tierlog-times-"));
-      const cluster = new Cluster(makeStore(path));
-      try {
-        const engine = await cluster.open(config(path, journaled));
-        const topic = await makeTopic(engine, compression);
-        await run(engine, topic, plan);
-        const uploaded: TimestampedOffset[][] = [];
-        for (let i = 0; i < PARTITIONS; i++) {
-          const partition = topic.partition(i);
-          const scanned = await timesOf(partition);
-          const watermarks = await partition.watermarks();
-          expect(scanned).toHaveLength(watermarks.end);
-          await expectAsScanned(partition, scanned, 20);
-          uploaded.push(scanned.slice(0, watermarks.uploaded));
+  ] as const)(
+    "%s",
+    async (__, large, journaled) => {
+      const codec = fc.constantFrom("none" as const, "lz4" as const);
+      const property = fc.asyncProperty(steps(large), codec, async (plan, compression) => {
+        const path = await mkdtemp(join(tmpdir(), "tierlog-times-"));
+        const cluster = new Cluster(makeStore(path));
+        try {
+          const engine = await cluster.open(config(path, journaled));
+          const topic = await makeTopic(engine, compression);
+          await run(engine, topic, plan);
+          const uploaded: TimestampedOffset[][] = [];
+          for (let i = 0; i < PARTITIONS; i++) {
+            const partition = topic.partition(i);
+            const scanned = await timesOf(partition);
+            const watermarks = await partition.watermarks();
+            expect(scanned).toHaveLength(watermarks.end);
+            await expectAsScanned(partition, scanned, 20);
+            uploaded.push(scanned.slice(0, watermarks.uploaded));
+          }
+          // Another process sees what is in the store, with nothing in its caches.
+          const reader = await (await cluster.open(config(path), { readOnly: true })).topic("events");
+          for (const [i, scanned] of uploaded.entries()) await expectAsScanned(reader.partition(i), scanned, 20);
+        } finally {
+          await cluster.close();
+          await rm(path, { recursive: true });
         }
-        // Another process sees what is in the store, with nothing in its caches.
-        const reader = await (await cluster.open(config(path), { readOnly: true })).topic("events");
-        for (const [i, scanned] of uploaded.entries()) await expectAsScanned(reader.partition(i), scanned, 20);
-      } finally {
-        await cluster.close();
-        await rm(path, { recursive: true });
-      }
-    });
-    await fc.assert(property, { numRuns: large ? numRuns / 4 : numRuns });
-  }, 120_000);
+      });
+      await fc.assert(property, { numRuns: large ? numRuns / 4 : numRuns });
+    },
+    120_000,
+  );
 });

@@ -41,6 +41,7 @@ export type {
   TopicAck,
   TopicApi,
   TopicDescription,
+  TrimOptions,
 } from "./engine/api.ts";
 export type { CloseReport, RecoveryProgress, RecoveryReport } from "./engine/reports.ts";
 export type { AsideReport, JournalMetrics, PartitionRange, TornTail } from "./journal/reports.ts";

@@ -106,11 +106,23 @@ export interface PartitionApi {
   /** Decoded records from `from` on. Ends at the end of the log as it is found there; with `follow` it waits for more. */
   records(options: RecordsOptions): AsyncIterable<StoredRecord>;
   watermarks(): Promise<Watermarks>;
+  /**
+   * Moves the start of the partition to `before`: what lies below it is not read any more, whether or not it is an edge of a batch.
+   * Resolves to the start then, once every reader that asks the store sees it; where the partition begins at `before` or behind it
+   * already, nothing is done. Like an append it takes the shard over. What is trimmed stays in the store: nothing is freed yet.
+   * `OffsetOutOfRangeError` beyond what is uploaded: records that are only in the journal cannot be trimmed, flush first.
+   */
+  trim(options: TrimOptions): Promise<Offset>;
   inspect(): Promise<PartitionInspection>;
 }
 
 export interface EncodedAppend {
   readonly encodedBatch: Uint8Array;
+}
+
+export interface TrimOptions {
+  /** The new start: start … uploaded of the watermarks; what is smaller changes nothing. */
+  readonly before: number;
 }
 
 export interface ReadOptions {

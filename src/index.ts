@@ -27,6 +27,7 @@ export type {
 } from "./object-store/object-store.ts";
 export type { OperationMetrics, StoreMetrics } from "./object-store/metered.ts";
 export type {
+  AlterTopicOptions,
   AppendOptions,
   CreateTopicOptions,
   EncodedAppend,
@@ -38,6 +39,7 @@ export type {
   ReadOptions,
   ReadResult,
   RecordsOptions,
+  RetentionLimit,
   TopicAck,
   TopicApi,
   TopicDescription,

@@ -132,8 +132,11 @@ export class OffsetOutOfRangeError extends TierlogError {
   readonly start: number;
   readonly end: number;
 
-  constructor(requested: number, start: number, end: number) {
-    super(`offset ${requested} is outside the readable range ${start} … ${end}`);
+  /** `hint`: what to do about it. */
+  constructor(requested: number, start: number, end: number, hint?: string) {
+    super(
+      `offset ${requested} is outside the readable range ${start} … ${end}${hint === undefined ? "" : ` (${hint})`}`,
+    );
     this.requested = requested;
     this.start = start;
     this.end = end;

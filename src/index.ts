@@ -27,6 +27,7 @@ export type {
 } from "./object-store/object-store.ts";
 export type { OperationMetrics, StoreMetrics } from "./object-store/metered.ts";
 export type {
+  AlterTopicOptions,
   AppendOptions,
   CreateTopicOptions,
   EncodedAppend,
@@ -38,9 +39,11 @@ export type {
   ReadOptions,
   ReadResult,
   RecordsOptions,
+  RetentionLimit,
   TopicAck,
   TopicApi,
   TopicDescription,
+  TrimOptions,
 } from "./engine/api.ts";
 export type { CloseReport, RecoveryProgress, RecoveryReport } from "./engine/reports.ts";
 export type { AsideReport, JournalMetrics, PartitionRange, TornTail } from "./journal/reports.ts";

@@ -20,6 +20,8 @@ export interface Config {
   readonly journal: JournalConfig;
   /** `system.fence.lease`: journaled acks end when nothing has shown for so long that the epoch is still ours; 0: off. */
   readonly fence: { readonly leaseMs: number };
+  /** `system.retention`, for topics that say nothing themselves: `ms` and `bytes` (per partition), 0: off; how often it is looked at. */
+  readonly retention: { readonly ms: number; readonly bytes: number; readonly checkIntervalMs: number };
   readonly cache: { readonly tailSizeBytes: number; readonly sizeBytes: number };
 }
 

@@ -8,6 +8,7 @@ const DURATION: QuantityKind = {
     { name: "s", factor: 1000 },
     { name: "m", factor: 60_000 },
     { name: "h", factor: 3_600_000 },
+    { name: "d", factor: 86_400_000 },
   ],
   separator: "",
 };

@@ -40,6 +40,7 @@ const MiB = 1024 * KiB;
 const GiB = 1024 * MiB;
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
+const DAY = 24 * 60 * MINUTE;
 
 export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.path", "path", filePath(), "./tierlog-data"),
@@ -183,6 +184,9 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     ),
     0,
   ),
+  key("system.retention.ms", "retention.ms", offOr(duration({ min: SECOND, max: 36_500 * DAY })), 0),
+  key("system.retention.bytes", "retention.bytes", offOr(size({ min: KiB, max: 1024 * 1024 * GiB })), 0),
+  key("system.retention.check_interval", "retention.checkIntervalMs", duration({ min: 100, max: DAY }), 5 * MINUTE),
   key("system.cache.tail_size", "cache.tailSizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 32 * MiB),
   key("system.cache.size", "cache.sizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
 ];

@@ -195,6 +195,11 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
       oDirect: values.get("system.journal.o_direct") as boolean,
     },
     fence: { leaseMs: number("system.fence.lease") },
+    retention: {
+      ms: number("system.retention.ms"),
+      bytes: number("system.retention.bytes"),
+      checkIntervalMs: number("system.retention.check_interval"),
+    },
     cache: { tailSizeBytes: number("system.cache.tail_size"), sizeBytes: number("system.cache.size") },
   });
 }

@@ -15,6 +15,11 @@ export interface EngineApi {
   listTopics(): Promise<readonly TopicDescription[]>;
   /** `NotFoundError` if there is no such topic. */
   describeTopic(name: string): Promise<TopicDescription>;
+  /**
+   * Changes what is given of a topic and nothing else; its new description. The engines that own its shards follow with their next look
+   * at the catalog. `NotFoundError`, `InvalidArgumentError`.
+   */
+  alterTopic(name: string, options: AlterTopicOptions): Promise<TopicDescription>;
   /** `NotFoundError` if there is no such topic. Appends to it then fail, here at once, elsewhere within 5 s. */
   deleteTopic(name: string): Promise<void>;
   /** `NotFoundError` if there is no such topic. Takes nothing over and reads no index chain. */
@@ -52,6 +57,19 @@ export interface CreateTopicOptions {
    * the engine that appends says. "journaled" is refused where that is true: such an engine has no journal.
    */
   readonly ack?: TopicAck;
+  /** Records are trimmed once all of their extent are older, by their timestamps. Default: `system.retention.ms` of the owner. */
+  readonly retentionMs?: RetentionLimit;
+  /** Of each partition: its oldest extents are trimmed while the rest holds so much. Default: `system.retention.bytes` of the owner. */
+  readonly retentionBytes?: RetentionLimit;
+}
+
+/** An integer ≥ 1, or no limit whatever the configuration says. */
+export type RetentionLimit = number | "off";
+
+/** As in `CreateTopicOptions`; "default": as the configuration says. What is absent stays as it is. */
+export interface AlterTopicOptions {
+  readonly retentionMs?: RetentionLimit | "default";
+  readonly retentionBytes?: RetentionLimit | "default";
 }
 
 /** The ack levels that a topic can ask for. */
@@ -64,6 +82,9 @@ export interface TopicDescription {
   readonly compression: Compression;
   /** Absent: as the configuration of the engine that appends says. */
   readonly ack?: TopicAck;
+  /** Absent: as the configuration of the engine that owns a shard says. */
+  readonly retentionMs?: RetentionLimit;
+  readonly retentionBytes?: RetentionLimit;
   /** Shard of each partition. */
   readonly shards: readonly number[];
   /** ISO 8601. */
@@ -116,11 +137,23 @@ export interface PartitionApi {
   /** "earliest": the start of the log. "latest": its end, where the next record goes. Both exist in an empty partition too. */
   offsetAt(at: "earliest" | "latest"): Promise<{ readonly offset: Offset }>;
   watermarks(): Promise<Watermarks>;
+  /**
+   * Moves the start of the partition to `before`: what lies below it is not read any more, whether or not it is an edge of a batch.
+   * Resolves to the start then, once every reader that asks the store sees it; where the partition begins at `before` or behind it
+   * already, nothing is done. Like an append it takes the shard over. What is trimmed stays in the store: nothing is freed yet.
+   * `OffsetOutOfRangeError` beyond what is uploaded: records that are only in the journal cannot be trimmed, flush first.
+   */
+  trim(options: TrimOptions): Promise<Offset>;
   inspect(): Promise<PartitionInspection>;
 }
 
 export interface EncodedAppend {
   readonly encodedBatch: Uint8Array;
+}
+
+export interface TrimOptions {
+  /** The new start: start … uploaded of the watermarks; what is smaller changes nothing. */
+  readonly before: number;
 }
 
 export interface ReadOptions {

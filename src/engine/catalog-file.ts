@@ -9,9 +9,11 @@ import { TOPIC_ACKS } from "./topic-ack.ts";
  * The codec of `catalog/<version>.json`: all topics of a store, whole in every version. JSON, because people read it and it is
  * small; it carries a random writeId, so that a lost answer of its PUT can be settled.
  */
-export const CATALOG_FORMAT_VERSION = 2;
+export const CATALOG_FORMAT_VERSION = 3;
 
-/** Without `ack`. Still written while no topic has one: versions that know no other format go on with such a store. */
+/** Without retention. Written while no topic has one of its own. */
+const FORMAT_WITHOUT_RETENTION = 2;
+/** Without `ack` either. Still written while no topic has one: versions that know no other format go on with such a store. */
 const FORMAT_WITHOUT_ACK = 1;
 
 export interface CatalogFile {
@@ -28,6 +30,9 @@ const topicSchema = z.strictObject({
   createdAt: z.string(),
 });
 
+const topicWithAck = topicSchema.extend({ ack: z.enum(TOPIC_ACKS).optional() });
+const limitSchema = z.union([z.int().min(1), z.literal("off")]);
+
 const catalogFields = {
   version: z.int().min(1),
   writeId: z.string(),
@@ -37,10 +42,13 @@ const catalogFields = {
 
 const catalogSchema = z.discriminatedUnion("format", [
   z.strictObject({ format: z.literal(FORMAT_WITHOUT_ACK), ...catalogFields, topics: z.array(topicSchema) }),
+  z.strictObject({ format: z.literal(FORMAT_WITHOUT_RETENTION), ...catalogFields, topics: z.array(topicWithAck) }),
   z.strictObject({
     format: z.literal(CATALOG_FORMAT_VERSION),
     ...catalogFields,
-    topics: z.array(topicSchema.extend({ ack: z.enum(TOPIC_ACKS).optional() })),
+    topics: z.array(
+      topicWithAck.extend({ retentionMs: limitSchema.optional(), retentionBytes: limitSchema.optional() }),
+    ),
   }),
 ]);
 
@@ -49,7 +57,7 @@ export function encodeCatalog(
 ): Uint8Array {
   const { version, writeId, writerId, createdAt, topics } = file;
   const value: z.infer<typeof catalogSchema> = {
-    format: topics.some(({ ack }) => ack !== undefined) ? CATALOG_FORMAT_VERSION : FORMAT_WITHOUT_ACK,
+    format: formatFor(topics),
     version,
     writeId,
     writerId,
@@ -57,6 +65,13 @@ export function encodeCatalog(
     topics: topics.map((topic) => ({ ...topic, shards: [...topic.shards] })),
   };
   return Buffer.from(`${JSON.stringify(value)}\n`);
+}
+
+/** The oldest that can say it: versions that know no newer one go on with the store. */
+function formatFor(topics: readonly TopicDescription[]): z.infer<typeof catalogSchema>["format"] {
+  if (topics.some(({ retentionMs, retentionBytes }) => retentionMs !== undefined || retentionBytes !== undefined))
+    return CATALOG_FORMAT_VERSION;
+  return topics.some(({ ack }) => ack !== undefined) ? FORMAT_WITHOUT_RETENTION : FORMAT_WITHOUT_ACK;
 }
 
 /** `CorruptionError` for anything that is not a catalog of `version`; `UnsupportedVersionError` for a newer format. */

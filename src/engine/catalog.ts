@@ -150,10 +150,17 @@ export class Catalog {
     });
   }
 
+  /** `NotFoundError`. */
+  async alter(name: string, edit: (topic: TopicDescription) => TopicDescription): Promise<void> {
+    await this.#change((topics) => {
+      throwIfMissing(topics, name);
+      return topics.map((topic) => (topic.name === name ? edit(topic) : topic));
+    });
+  }
+
   async delete(name: string): Promise<void> {
     await this.#change((topics) => {
-      if (!topics.some((topic) => topic.name === name))
-        throw new NotFoundError(`topic ${JSON.stringify(name)}`, "tierlog topics list shows those that do");
+      throwIfMissing(topics, name);
       return topics.filter((topic) => topic.name !== name);
     });
   }
@@ -230,6 +237,11 @@ export class Catalog {
   #ageMs(): number {
     return this.#options.runtime.clock.monotonic() - this.#readAtMs;
   }
+}
+
+function throwIfMissing(topics: readonly TopicDescription[], name: string): void {
+  if (!topics.some((topic) => topic.name === name))
+    throw new NotFoundError(`topic ${JSON.stringify(name)}`, "tierlog topics list shows those that do");
 }
 
 /** `InvalidArgumentError` unless 1 … 100,000. */

@@ -11,12 +11,13 @@ import { Admission } from "../shard/admission.ts";
 import { ObjectCache } from "../shard/object-cache.ts";
 import { Shard } from "../shard/shard.ts";
 import { SparseIndexes } from "../shard/sparse-indexes.ts";
-import type { CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
+import type { AlterTopicOptions, CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { connect, type Connection } from "./connect.ts";
 import { journalMetrics, openJournals, RecoveryReports, shardJournal } from "./journals.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
+import { checkRetention, Retention, withRetention } from "./retention.ts";
 import { uploadPartsMax } from "./s3-settings.ts";
 import { openStoreFormat } from "./store-format.ts";
 import { checkTopicAck } from "./topic-ack.ts";
@@ -57,6 +58,7 @@ export class Engine implements EngineApi {
   readonly #shards = new Map<number, Shard>();
   readonly #context: EngineContext;
   readonly #recoveries: RecoveryReports;
+  readonly #retention: Retention;
   #closing: Promise<CloseReport> | undefined;
 
   /**
@@ -83,6 +85,7 @@ export class Engine implements EngineApi {
         await engine.#resume({ upload: false });
         // Empty now, and not used any more: another process may have it.
         if (config.storage.object.ackAfterUpload) await journals?.close();
+        if (appends) engine.#retention.start();
       } catch (error) {
         await engine.close().catch(() => undefined);
         throw error;
@@ -112,6 +115,12 @@ export class Engine implements EngineApi {
       maxBytes: config.flush.maxPendingBytes,
       maxWaitMs: config.flush.maxWaitMs,
     });
+    this.#retention = new Retention({
+      config: config.retention,
+      runtime,
+      catalog,
+      shards: () => this.#shards.values(),
+    });
     this.#context = {
       catalog,
       cache: this.#cache,
@@ -139,6 +148,7 @@ export class Engine implements EngineApi {
     }
     const { runtime, config, catalog } = this.#parts;
     checkTopicAck(options.ack, config);
+    checkRetention(options);
     const id = runtime.random.bytes(16);
     // Where a topic begins is spread too, or shard 0 would hold every topic of one partition.
     const first = new DataView(id.buffer, id.byteOffset).getUint32(0) % config.shards;
@@ -148,11 +158,24 @@ export class Engine implements EngineApi {
       partitions: options.partitions,
       compression,
       ...(options.ack === undefined ? {} : { ack: options.ack }),
+      ...(options.retentionMs === undefined ? {} : { retentionMs: options.retentionMs }),
+      ...(options.retentionBytes === undefined ? {} : { retentionBytes: options.retentionBytes }),
       shards: Array.from({ length: options.partitions }, (_, partition) => (first + partition) % config.shards),
       createdAt: new Date(runtime.clock.now()).toISOString(),
     };
     await catalog.create(topic);
     return topic;
+  }
+
+  async alterTopic(name: string, options: AlterTopicOptions): Promise<TopicDescription> {
+    this.#throwIfNotWritable();
+    const { retentionMs, retentionBytes } = options;
+    checkRetention({
+      ...(retentionMs === undefined || retentionMs === "default" ? {} : { retentionMs }),
+      ...(retentionBytes === undefined || retentionBytes === "default" ? {} : { retentionBytes }),
+    });
+    await this.#parts.catalog.alter(name, (topic) => withRetention(topic, options));
+    return await this.#parts.catalog.find(name);
   }
 
   async listTopics(): Promise<readonly TopicDescription[]> {
@@ -261,6 +284,7 @@ export class Engine implements EngineApi {
   }
 
   async #close(): Promise<CloseReport> {
+    this.#retention.stop();
     try {
       const shards = [...this.#shards.values()];
       const left = await all(shards.map(async (shard) => ({ shard: shard.id, ...(await shard.close()) })));

@@ -6,7 +6,9 @@ import {
   type PartitionId,
   type Watermarks,
 } from "../domain.ts";
-import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
+import { AbortedError, ClosedError, InvalidArgumentError, OffsetOutOfRangeError } from "../errors.ts";
+import type { LinkTrim } from "../index-chain/index-file.ts";
+import type { ShardState } from "../index-chain/shard-state.ts";
 import { decodeRecords } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord, StoredRecord, TimestampedOffset } from "../record/record.ts";
@@ -27,6 +29,7 @@ import type {
   ReadResult,
   RecordsOptions,
   TopicDescription,
+  TrimOptions,
 } from "./api.ts";
 import type { Catalog } from "./catalog.ts";
 
@@ -183,6 +186,40 @@ export class Partition implements PartitionApi {
     return this.#shard.watermarks(this.#id);
   }
 
+  async trim({ before }: TrimOptions): Promise<Offset> {
+    const { catalog, appends, ackAfterUpload } = this.#context;
+    this.#context.throwIfClosed();
+    if (!appends)
+      throw new InvalidArgumentError(
+        "engine",
+        "read-only",
+        "it was opened read-only, or with appends: false: open it without them to trim",
+      );
+    checkOffset(before, "before");
+    await catalog.check(this.#description, !ackAfterUpload);
+    // Before the shard is taken over: what changes nothing, or cannot be, is no reason to.
+    if (this.#trimTo(before, await this.#shard.refresh()).length > 0)
+      await this.#shard.trim((state) => this.#trimTo(before, state));
+    return this.#shard.watermarks(this.#id).start;
+  }
+
+  #trimTo(before: number, state: ShardState): readonly LinkTrim[] {
+    const { startOffset: oldStart, nextOffset: end } = state.extents(this.#id) ?? {
+      startOffset: 0 as Offset,
+      nextOffset: 0 as Offset,
+    };
+    if (before <= oldStart) return [];
+    if (before > end) {
+      const { durable } = this.#shard.watermarks(this.#id);
+      const hint =
+        before <= durable
+          ? `the records from ${end} on are only in the journal: flush, then trim`
+          : "a trim reaches to the end of what is uploaded";
+      throw new OffsetOutOfRangeError(before, oldStart, end, hint);
+    }
+    return [{ ...this.#id, oldStart, newStart: before as Offset }];
+  }
+
   async inspect(): Promise<PartitionInspection> {
     this.#context.throwIfClosed();
     const state = await this.#shard.refresh();
@@ -251,8 +288,9 @@ function isEncoded(input: readonly LogRecord[] | EncodedAppend): input is Encode
   return typeof input === "object" && input !== null && "encodedBatch" in input;
 }
 
-function checkOffset(from: number): void {
-  if (!Number.isSafeInteger(from) || from < 0) throw new InvalidArgumentError("from", from, "must be an integer ≥ 0");
+function checkOffset(offset: number, name = "from"): void {
+  if (!Number.isSafeInteger(offset) || offset < 0)
+    throw new InvalidArgumentError(name, offset, "must be an integer ≥ 0");
 }
 
 /** Milliseconds since 1970. Callers may be untyped. */

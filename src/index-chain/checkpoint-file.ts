@@ -24,7 +24,9 @@ import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
  * The bytes depend on the state alone, so on the chain alone: whoever writes the checkpoint of a seq writes the same bytes.
  */
 
-const CHECKPOINT_FORMAT_VERSION = 1;
+const CHECKPOINT_FORMAT_VERSION = 2;
+/** Every partition begins with its first extent. Still written while that is so: older versions go on with such a shard. */
+const FORMAT_WITHOUT_INNER_START = 1;
 export const CHECKPOINT_HEADER_BYTES = 64;
 
 const MAGIC = 0x544c_4f47; // "TLOG"
@@ -32,8 +34,9 @@ const MAGIC_CHECKPOINT = 0x434b_5054; // "CKPT"
 const CRC_BYTES = 4;
 const JOURNAL_ID_BYTES = 16;
 const TOPIC_ID_BYTES = 16;
-/** Topic, partition, start offset, number of extents. */
-const PARTITION_BYTES = 4 + 4 + 8 + 4;
+/** Topic, partition, start offset, number of extents; version 2 has the base offset of the first extent as well. */
+const PARTITION_BYTES = { 1: 4 + 4 + 8 + 4, 2: 4 + 4 + 8 + 8 + 4 } as const;
+type FormatVersion = keyof typeof PARTITION_BYTES;
 const EXTENT_BYTES = 36;
 /** A data object's length of name and size; the name itself may be empty. */
 const OBJECT_BYTES_MIN = 2 + 8;
@@ -64,15 +67,17 @@ export async function encodeCheckpoint(snapshot: StateSnapshot): Promise<Uint8Ar
   const pace = new Pace();
   const topics = new Map<TopicId, number>();
   let extentCount = 0;
+  let version: FormatVersion = FORMAT_WITHOUT_INNER_START;
   for (const { topicId, extents } of snapshot.partitions) {
     if (!topics.has(topicId)) topics.set(topicId, topics.size);
     extentCount += extents.count;
+    if (baseOf(extents) !== extents.startOffset) version = CHECKPOINT_FORMAT_VERSION;
   }
   const head = await encodeHead(snapshot, topics, pace);
-  const partitionBytes = snapshot.partitions.length * PARTITION_BYTES + extentCount * EXTENT_BYTES;
+  const partitionBytes = snapshot.partitions.length * PARTITION_BYTES[version] + extentCount * EXTENT_BYTES;
   const bodyBytes = head.length + partitionBytes + CRC_BYTES;
   const bytes = new Uint8Array(Buffer.allocUnsafeSlow(CHECKPOINT_HEADER_BYTES + bodyBytes).buffer);
-  bytes.set(encodeHeader(snapshot, bodyBytes), 0);
+  bytes.set(encodeHeader(snapshot, version, bodyBytes), 0);
   bytes.set(head, CHECKPOINT_HEADER_BYTES);
 
   let at = CHECKPOINT_HEADER_BYTES + head.length;
@@ -80,8 +85,9 @@ export async function encodeCheckpoint(snapshot: StateSnapshot): Promise<Uint8Ar
     writeInt32(bytes, at, topics.get(topicId) ?? 0);
     writeInt32(bytes, at + 4, partition);
     writeInt64(bytes, at + 8, extents.startOffset);
-    writeInt32(bytes, at + 16, extents.count);
-    at += PARTITION_BYTES;
+    if (version > FORMAT_WITHOUT_INNER_START) writeInt64(bytes, at + 16, baseOf(extents));
+    at += PARTITION_BYTES[version];
+    writeInt32(bytes, at - 4, extents.count);
     if (pace.isTurnOver(ITEMS_PER_PARTITION)) await nextTurn();
     for (let from = 0; from < extents.count; from += ITEMS_PER_TURN) {
       const to = Math.min(extents.count, from + ITEMS_PER_TURN);
@@ -94,11 +100,16 @@ export async function encodeCheckpoint(snapshot: StateSnapshot): Promise<Uint8Ar
   return bytes;
 }
 
-function encodeHeader(snapshot: StateSnapshot, bodyBytes: number): Uint8Array {
+/** Where the extents of a partition begin. */
+function baseOf({ columns, count, startOffset }: FrozenExtents): number {
+  return count === 0 ? startOffset : columns.baseOffsets[0]!;
+}
+
+function encodeHeader(snapshot: StateSnapshot, version: FormatVersion, bodyBytes: number): Uint8Array {
   const out = new ByteWriter(CHECKPOINT_HEADER_BYTES);
   out.u32(MAGIC);
   out.u32(MAGIC_CHECKPOINT);
-  out.u16(CHECKPOINT_FORMAT_VERSION);
+  out.u16(version);
   out.u8(0); // flags
   out.u8(0); // encryption: 0 is none
   out.u32(snapshot.shard);
@@ -167,7 +178,7 @@ export async function decodeCheckpoint(
   shard: ShardId,
   seq: Seq,
 ): Promise<StateSnapshot> {
-  checkHeader(bytes, key, { shard, seq });
+  const { version } = checkHeader(bytes, key, { shard, seq });
   const crcAt = bytes.length - CRC_BYTES;
   if (crc32c(bytes.subarray(CHECKPOINT_HEADER_BYTES, crcAt)) !== readUint32(bytes, crcAt))
     throw new CorruptionError(key, CHECKPOINT_HEADER_BYTES, "body fails its CRC32C");
@@ -196,7 +207,7 @@ export async function decodeCheckpoint(
   const limits: ExtentLimits = { key, seq, epoch: fence.epoch, objects };
   const names = new Set<string>();
   const partitions: PartitionSnapshot[] = [];
-  for (let left = reader.count(PARTITION_BYTES); left > 0; left--) {
+  for (let left = reader.count(PARTITION_BYTES[version]); left > 0; left--) {
     const at = reader.position;
     const topicId = topics[reader.u32()];
     if (topicId === undefined) throw new CorruptionError(key, at, "partition of a topic that is not listed");
@@ -205,15 +216,19 @@ export async function decodeCheckpoint(
     if (names.has(name)) throw new CorruptionError(key, at, `partition ${name} stands here twice`);
     names.add(name);
     const startOffset = reader.u64();
+    const baseOffset = version === FORMAT_WITHOUT_INNER_START ? startOffset : reader.u64();
     const count = reader.count(EXTENT_BYTES);
     const extentsAt = reader.position;
     reader.slice(count * EXTENT_BYTES);
     const extents: FrozenExtents = { columns: new ExtentColumns(count), count, startOffset };
     for (let from = 0; from < count; from += ITEMS_PER_TURN) {
       const to = Math.min(count, from + ITEMS_PER_TURN);
-      readExtents(body, extentsAt, extents, from, to, limits);
+      readExtents(body, extentsAt, extents.columns, baseOffset, from, to, limits);
       if (pace.isTurnOver(to - from)) await nextTurn();
     }
+    // In the first extent, or where there is none at the base: a trim drops every extent that lies wholly below the start.
+    if (startOffset < baseOffset || startOffset >= (count === 0 ? baseOffset + 1 : extents.columns.nextOffsets[0]!))
+      throw new CorruptionError(key, at, `partition ${name} starts at ${startOffset}, its extents at ${baseOffset}`);
     partitions.push({ topicId, partition, extents });
     if (pace.isTurnOver(ITEMS_PER_PARTITION)) await nextTurn();
   }
@@ -240,7 +255,7 @@ function checkHeader(
   bytes: Uint8Array,
   key: ObjectKey,
   name: { readonly shard: ShardId; readonly seq: Seq } | undefined,
-): { readonly shard: ShardId; readonly seq: Seq } {
+): { readonly shard: ShardId; readonly seq: Seq; readonly version: FormatVersion } {
   if (bytes.length < CHECKPOINT_HEADER_BYTES + CRC_BYTES)
     throw new CorruptionError(key, bytes.length, `checkpoint is cut at byte ${bytes.length}`);
   const reader = new ByteReader(bytes.subarray(0, CHECKPOINT_HEADER_BYTES), key, 0);
@@ -251,7 +266,7 @@ function checkHeader(
   if (crc32c(bytes.subarray(0, crcAt)) !== readUint32(bytes, crcAt))
     throw new CorruptionError(key, 0, "header fails its CRC32C");
   const version = reader.u16();
-  if (version !== CHECKPOINT_FORMAT_VERSION)
+  if (version !== FORMAT_WITHOUT_INNER_START && version !== CHECKPOINT_FORMAT_VERSION)
     throw new UnsupportedVersionError(`checkpoint ${key}`, version, CHECKPOINT_FORMAT_VERSION);
   const flags = reader.u8();
   if (flags !== 0) throw new UnsupportedVersionError(`flags of checkpoint ${key}`, flags, 0);
@@ -268,7 +283,7 @@ function checkHeader(
       bytes.length,
       `object has ${bytes.length} bytes, its header says ${CHECKPOINT_HEADER_BYTES + bodyBytes}`,
     );
-  return { shard, seq };
+  return { shard, seq, version };
 }
 
 function decodeFence(reader: ByteReader, key: ObjectKey, seq: Seq): Fence {
@@ -304,16 +319,17 @@ interface ExtentLimits {
   readonly objects: readonly DataObjectRef[];
 }
 
-/** Reads extents `from` … `to` of those that begin at `start`. REQUIRES: `body` holds them. */
+/** Reads extents `from` … `to` of those that begin at `start`, the first with `baseOffset`. REQUIRES: `body` holds them. */
 function readExtents(
   body: Uint8Array,
   start: number,
-  { columns, startOffset }: FrozenExtents,
+  columns: ExtentColumns,
+  baseOffset: number,
   from: number,
   to: number,
   limits: ExtentLimits,
 ): void {
-  let offset = from === 0 ? startOffset : columns.nextOffsets[from - 1]!;
+  let offset = from === 0 ? baseOffset : columns.nextOffsets[from - 1]!;
   for (let i = from; i < to; i++) {
     const at = start + i * EXTENT_BYTES;
     const span = readUint32(body, at);

@@ -33,16 +33,16 @@ export class ExtentColumns {
     return this.capacity * ExtentColumns.ROW_BYTES;
   }
 
-  /** A copy of the first `count` extents with room for `capacity`. REQUIRES: count ≤ both capacities. */
-  resized(count: number, capacity: number): ExtentColumns {
+  /** A copy of the extents `from` … `end` with room for `capacity`. REQUIRES: end ≤ this capacity, end − from ≤ `capacity`. */
+  copied(from: number, end: number, capacity: number): ExtentColumns {
     const to = new ExtentColumns(capacity);
-    to.baseOffsets.set(this.baseOffsets.subarray(0, count));
-    to.nextOffsets.set(this.nextOffsets.subarray(0, count));
-    to.objects.set(this.objects.subarray(0, count));
-    to.positions.set(this.positions.subarray(0, count));
-    to.timestamps.set(this.timestamps.subarray(0, count));
-    to.epochs.set(this.epochs.subarray(0, count));
-    to.lengths.set(this.lengths.subarray(0, count));
+    to.baseOffsets.set(this.baseOffsets.subarray(from, end));
+    to.nextOffsets.set(this.nextOffsets.subarray(from, end));
+    to.objects.set(this.objects.subarray(from, end));
+    to.positions.set(this.positions.subarray(from, end));
+    to.timestamps.set(this.timestamps.subarray(from, end));
+    to.epochs.set(this.epochs.subarray(from, end));
+    to.lengths.set(this.lengths.subarray(from, end));
     return to;
   }
 }
@@ -51,6 +51,6 @@ export class ExtentColumns {
 export interface FrozenExtents {
   readonly columns: ExtentColumns;
   readonly count: number;
-  /** Where the partition begins; its end as well where there is no extent. */
+  /** Where the partition begins, maybe inside the first extent; its end as well where there is no extent. */
   readonly startOffset: number;
 }

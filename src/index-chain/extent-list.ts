@@ -27,6 +27,7 @@ export interface Extent {
 export class ExtentList {
   #count = 0;
   #bytes = 0;
+  #startOffset = 0;
   #nextOffset = 0;
   #columns = new ExtentColumns(0);
 
@@ -36,9 +37,21 @@ export class ExtentList {
     const list = new ExtentList();
     list.#count = count;
     // With room behind its last extent the columns may belong to a list that goes on writing there.
-    list.#columns = columns.capacity === count ? columns : columns.resized(count, count);
+    list.#columns = columns.capacity === count ? columns : columns.copied(0, count, count);
+    list.#startOffset = startOffset;
     list.#nextOffset = count === 0 ? startOffset : (columns.nextOffsets[count - 1] ?? 0);
     for (let i = 0; i < count; i++) list.#bytes += columns.lengths[i] ?? 0;
+    return list;
+  }
+
+  /** The extents as they are now, for those who look again after waiting: a trim gives the others other numbers. Nothing may be pushed. */
+  snapshot(): ExtentList {
+    const list = new ExtentList();
+    list.#count = this.#count;
+    list.#columns = this.#columns;
+    list.#startOffset = this.#startOffset;
+    list.#nextOffset = this.#nextOffset;
+    list.#bytes = this.#bytes;
     return list;
   }
 
@@ -51,8 +64,9 @@ export class ExtentList {
     return this.#bytes;
   }
 
+  /** Where the partition begins: what a trim said, maybe inside the first extent. The records below it are not read any more. */
   get startOffset(): Offset {
-    return (this.#count === 0 ? this.#nextOffset : (this.#columns.baseOffsets[0] ?? 0)) as Offset;
+    return this.#startOffset as Offset;
   }
 
   get nextOffset(): Offset {
@@ -69,7 +83,7 @@ export class ExtentList {
     if (extent.baseOffset !== this.#nextOffset)
       throw new InvariantError(`extent at ${extent.baseOffset} behind ${this.#nextOffset}`);
     const i = this.#count;
-    if (i === this.#columns.capacity) this.#columns = this.#columns.resized(i, i + Math.max(1, i >> 2));
+    if (i === this.#columns.capacity) this.#columns = this.#columns.copied(0, i, i + Math.max(1, i >> 2));
     const columns = this.#columns;
     columns.baseOffsets[i] = extent.baseOffset;
     columns.nextOffsets[i] = extent.nextOffset;
@@ -81,6 +95,21 @@ export class ExtentList {
     this.#count = i + 1;
     this.#bytes += extent.lengthBytes;
     this.#nextOffset = extent.nextOffset;
+  }
+
+  /**
+   * Moves the start; extents wholly below it go. REQUIRES: startOffset < `start` ≤ nextOffset. The numbers of the extents change:
+   * whoever walks them across an await goes by offsets.
+   */
+  trim(start: Offset): void {
+    if (start <= this.#startOffset || start > this.#nextOffset)
+      throw new InvariantError(`trim to ${start} of ${this.#startOffset} … ${this.#nextOffset}`);
+    const gone = this.find(start);
+    for (let i = 0; i < gone; i++) this.#bytes -= this.#columns.lengths[i] ?? 0;
+    // New ones: a snapshot may still read the old.
+    if (gone > 0) this.#columns = this.#columns.copied(gone, this.#count, this.#count - gone);
+    this.#count -= gone;
+    this.#startOffset = start;
   }
 
   /** REQUIRES: 0 ≤ i < count. */
@@ -98,7 +127,7 @@ export class ExtentList {
     };
   }
 
-  /** Index of the extent that holds `offset`, or `count` where it lies at or past the end. */
+  /** Index of the extent that holds `offset` (the first, where it lies below it), or `count` where it lies at or past the end. */
   find(offset: number): number {
     let low = 0;
     let high = this.#count;
@@ -122,9 +151,9 @@ export class ExtentList {
 
   /**
    * The extents as they are now, without a copy: `push` writes only behind them, and where it needs room it leaves these columns
-   * for larger ones. Anything that comes to change or drop an extent must build new columns too.
+   * for larger ones; `trim` builds new ones. Anything that comes to change an extent must do so too.
    */
   frozen(): FrozenExtents {
-    return { columns: this.#columns, count: this.#count, startOffset: this.startOffset };
+    return { columns: this.#columns, count: this.#count, startOffset: this.#startOffset };
   }
 }

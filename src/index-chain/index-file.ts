@@ -1,4 +1,14 @@
-import { MAX_EPOCH, type Epoch, type ObjectKey, type Offset, type Seq, type ShardId, type TopicId } from "../domain.ts";
+import {
+  MAX_EPOCH,
+  partitionKey,
+  type Epoch,
+  type ObjectKey,
+  type Offset,
+  type PartitionId,
+  type Seq,
+  type ShardId,
+  type TopicId,
+} from "../domain.ts";
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
 import { checkKey } from "../object-store/object-key.ts";
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
@@ -15,8 +25,10 @@ export const INDEX_FORMAT_VERSION = 1;
 export const HEADER_BYTES = 64;
 /** Of an encoded extent within the directory. */
 export const EXTENT_BYTES = 48;
-/** Stored numbers of the entry types. 2, 3, 6 and 7 are kept for replace, trim, offsets and boundary. */
-export const ENTRY_TYPE = { append: 1, fence: 4, release: 5 } as const;
+/** Of an encoded trim of one partition. */
+const TRIM_BYTES = 24;
+/** Stored numbers of the entry types. 2, 6 and 7 are kept for replace, offsets and boundary. */
+export const ENTRY_TYPE = { append: 1, trim: 3, fence: 4, release: 5 } as const;
 
 /** The bytes that only the attempt which made this file can have: where the settling store looks to see whose object it found. */
 export const IDENTITY_RANGE = { start: HEADER_BYTES, end: HEADER_BYTES + WRITE_ID_BYTES } as const;
@@ -51,8 +63,15 @@ export interface LinkExtent {
   readonly maxTimestampMs: number;
 }
 
+/** Moves the start of one partition; void where the partition does not begin at `oldStart` or does not reach to `newStart`. */
+export interface LinkTrim extends PartitionId {
+  readonly oldStart: Offset;
+  readonly newStart: Offset;
+}
+
 export type LinkEntry =
   | { readonly type: "append"; readonly objects: readonly DataObjectRef[]; readonly extents: readonly LinkExtent[] }
+  | { readonly type: "trim"; readonly trims: readonly LinkTrim[] }
   | { readonly type: "fence"; readonly journalId: string; readonly endpoint: string }
   | { readonly type: "release" };
 
@@ -97,6 +116,11 @@ export function linkOverheadBytes(extents: number, topics: number, writerIdBytes
     extents * EXTENT_BYTES +
     CRC_BYTES
   );
+}
+
+/** Bytes of a trim entry of so many partitions, at most. */
+export function trimEntryBytes(trims: number): number {
+  return 5 + 4 + 4 + trims * (16 + TRIM_BYTES);
 }
 
 /**
@@ -173,6 +197,9 @@ function encodeDirectory(draft: LinkDraft): Uint8Array {
       case "append":
         encodeAppend(out, entry.objects, entry.extents);
         break;
+      case "trim":
+        encodeTrim(out, entry.trims);
+        break;
       case "fence":
         out.hex(entry.journalId, 16);
         out.string(entry.endpoint);
@@ -188,11 +215,30 @@ function encodeDirectory(draft: LinkDraft): Uint8Array {
   return out.bytes();
 }
 
-function encodeAppend(out: ByteWriter, objects: readonly DataObjectRef[], extents: readonly LinkExtent[]): void {
+/** Writes the ids of all topics that `items` speak of; returns the place of each. */
+function encodeTopics(out: ByteWriter, items: readonly { readonly topicId: TopicId }[]): ReadonlyMap<TopicId, number> {
   const topics = new Map<TopicId, number>();
-  for (const extent of extents) if (!topics.has(extent.topicId)) topics.set(extent.topicId, topics.size);
+  for (const { topicId } of items) if (!topics.has(topicId)) topics.set(topicId, topics.size);
   out.u32(topics.size);
   for (const topicId of topics.keys()) out.hex(topicId, 16);
+  return topics;
+}
+
+function encodeTrim(out: ByteWriter, trims: readonly LinkTrim[]): void {
+  if (trims.length === 0 || new Set(trims.map(partitionKey)).size !== trims.length)
+    throw new InvariantError(`trim of ${trims.length} partitions, one of them twice or none at all`);
+  const topics = encodeTopics(out, trims);
+  out.u32(trims.length);
+  for (const { topicId, partition, oldStart, newStart } of trims) {
+    out.u32(topics.get(topicId) ?? 0);
+    out.u32(partition);
+    out.u64(oldStart);
+    out.u64(newStart);
+  }
+}
+
+function encodeAppend(out: ByteWriter, objects: readonly DataObjectRef[], extents: readonly LinkExtent[]): void {
+  const topics = encodeTopics(out, extents);
   out.u32(objects.length);
   for (const { key, sizeBytes } of objects) {
     out.string(key);
@@ -339,6 +385,11 @@ function decodeEntry(reader: ByteReader, type: number, link: Within): LinkEntry 
       reader.end();
       return append;
     }
+    case ENTRY_TYPE.trim: {
+      const trims = decodeTrim(reader, link.key);
+      reader.end();
+      return { type: "trim", trims };
+    }
     case ENTRY_TYPE.fence: {
       const journalId = reader.hex(16);
       const endpoint = reader.string();
@@ -354,12 +405,36 @@ function decodeEntry(reader: ByteReader, type: number, link: Within): LinkEntry 
   }
 }
 
+function decodeTopics(reader: ByteReader): readonly TopicId[] {
+  const topics: TopicId[] = [];
+  for (let left = reader.count(16); left > 0; left--) topics.push(reader.hex(16) as TopicId);
+  return topics;
+}
+
+/** What the state decides, the bounds of the offsets among it, is not looked at here: see `ShardState`. */
+function decodeTrim(reader: ByteReader, key: ObjectKey): readonly LinkTrim[] {
+  const topics = decodeTopics(reader);
+  const trims: LinkTrim[] = [];
+  const names = new Set<string>();
+  for (let left = reader.count(TRIM_BYTES); left > 0; left--) {
+    const at = reader.position;
+    const topicId = topics[reader.u32()];
+    if (topicId === undefined) throw new CorruptionError(key, at, "trim names a topic that the entry does not list");
+    const partition = reader.u32();
+    const name = partitionKey({ topicId, partition });
+    if (names.has(name)) throw new CorruptionError(key, at, `trim names partition ${name} twice`);
+    names.add(name);
+    trims.push({ topicId, partition, oldStart: reader.u64() as Offset, newStart: reader.u64() as Offset });
+  }
+  if (trims.length === 0) throw new CorruptionError(key, reader.position, "trim of no partition");
+  return trims;
+}
+
 function decodeAppend(
   reader: ByteReader,
   { key, epoch, payloadStart, sizeBytes }: Within,
 ): Extract<LinkEntry, { type: "append" }> {
-  const topics: TopicId[] = [];
-  for (let left = reader.count(16); left > 0; left--) topics.push(reader.hex(16) as TopicId);
+  const topics = decodeTopics(reader);
   const objects: DataObjectRef[] = [];
   for (let left = reader.count(2 + 8); left > 0; left--) {
     objects.push({ key: decodeObjectName(reader, key), sizeBytes: reader.u64() });

@@ -11,7 +11,7 @@ import { CorruptionError, InvariantError } from "../errors.ts";
 import { indexKey } from "../object-store/object-names.ts";
 import type { FrozenExtents } from "./extent-columns.ts";
 import { ExtentList, type ObjectNumber } from "./extent-list.ts";
-import type { DataObjectRef, Link, LinkEntry, LinkExtent } from "./index-file.ts";
+import type { DataObjectRef, Link, LinkEntry, LinkExtent, LinkTrim } from "./index-file.ts";
 import { NO_WRITE_ID, type WriteId } from "./write-id.ts";
 
 /** The live fence by which the current epoch began. */
@@ -167,7 +167,8 @@ export class ShardState {
 
   /**
    * The state as it is now: one small object per partition, no extent is copied. It stays what it is while links are folded:
-   * extents and data objects are only ever added behind those that are there, and the rest is copied here.
+   * extents and data objects are only ever added behind those that are there, a trim leaves the columns that are read here, and the
+   * rest is copied.
    * REQUIRES: a live fence.
    */
   snapshot(): StateSnapshot {
@@ -249,6 +250,9 @@ export class ShardState {
         case "append":
           this.#append(entry, link.seq);
           break;
+        case "trim":
+          this.#trim(entry.trims);
+          break;
         case "fence":
           this.#epoch = link.epoch;
           this.#released = false;
@@ -269,6 +273,17 @@ export class ShardState {
           entry satisfies never;
       }
     }
+  }
+
+  /** Whole or not at all: an entry of which a part does not match was made for another state than this one (rule 9). */
+  #trim(trims: readonly LinkTrim[]): void {
+    const matches = trims.every((trim) => {
+      const extents = this.extents(trim);
+      const { oldStart, newStart } = trim;
+      return extents?.startOffset === oldStart && newStart > oldStart && newStart <= extents.nextOffset;
+    });
+    if (!matches) return;
+    for (const trim of trims) this.extents(trim)?.trim(trim.newStart);
   }
 
   #append(entry: Extract<LinkEntry, { type: "append" }>, seq: Seq): void {

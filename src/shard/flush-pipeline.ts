@@ -6,6 +6,7 @@ import { CommitQueue } from "./commit-queue.ts";
 import { Flight } from "./flight.ts";
 import { Gathering, type AppendTarget, type PendingPartition, type Waiter } from "./pending.ts";
 import { bufferedReceipt, ObjectOpener, type Pipeline, type PipelineOptions } from "./pipeline.ts";
+import { TrimItem, type TrimPlan } from "./trim-item.ts";
 
 export interface FlushPipelineOptions extends PipelineOptions {
   /** Makes the chain ours. */
@@ -30,7 +31,7 @@ export class FlushPipeline implements Pipeline {
   readonly #objects: ObjectOpener;
   #gathering = new Gathering();
   /** In the order in which they were taken and will be committed. */
-  readonly #flights: CommitQueue<Flight>;
+  readonly #flights: CommitQueue<Flight | TrimItem>;
   #linger: ScheduledTask | undefined;
   #due = false;
   #acquiring: Promise<void> | undefined;
@@ -135,6 +136,15 @@ export class FlushPipeline implements Pipeline {
       },
     );
     return this.#acquiring;
+  }
+
+  async trim(plan: TrimPlan): Promise<void> {
+    const { chain } = this.#options;
+    while (!chain.isOwner) await this.#acquire();
+    const item = new TrimItem(plan);
+    const prepared = item.plan(chain.state);
+    if (prepared !== undefined) this.#flights.push(item, Promise.resolve(prepared));
+    await item.done;
   }
 
   async flush(): Promise<void> {

@@ -18,6 +18,7 @@ import {
   type RecoverOptions,
   type ShardRecovery,
 } from "./recovery.ts";
+import type { TrimPlan } from "./trim-item.ts";
 import { UploadQueue, type JournaledTimes } from "./upload-queue.ts";
 import { Uploader } from "./uploader.ts";
 
@@ -314,6 +315,14 @@ export class JournaledPipeline implements Pipeline {
       this.#proving = undefined;
     });
     return this.#proving;
+  }
+
+  async trim(plan: TrimPlan): Promise<void> {
+    if (this.#parts === undefined) await this.acquire();
+    const parts = this.#parts;
+    if (this.#ended !== undefined || parts === undefined)
+      throw this.#ended?.withEffect("none") ?? new InvariantError("taken over without a stage");
+    await parts.uploader.trim(plan);
   }
 
   flush(): Promise<void> {

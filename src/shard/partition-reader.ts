@@ -175,8 +175,12 @@ async function collectRuns(
 ): Promise<Run[]> {
   const runs: Run[] = [];
   let bytes = 0;
-  for (let i = extents.find(from); i < extents.count && (runs.length === 0 || bytes < maxBytes); i++) {
-    const extent = extents.at(i);
+  // By offset, not by number: a trim while a sparse index is fetched leaves the extents with other numbers.
+  let offset = from;
+  while (offset < extents.nextOffset && (runs.length === 0 || bytes < maxBytes)) {
+    const extent = extents.at(extents.find(offset));
+    // Trimmed just now: what is collected ends here, the next read is told.
+    if (extent.baseOffset > offset) break;
     const piece = isLarge(extent)
       ? await pieceOf(state, sparseIndexes, id, extent, from, maxBytes - bytes)
       : wholeOf(state, extent);
@@ -188,6 +192,7 @@ async function collectRuns(
       runs.push({ key: piece.key, start: piece.start, end: piece.end, pieces: [piece] });
     }
     bytes += piece.end - piece.start;
+    offset = extent.nextOffset;
     // The rest of this extent comes before the next one.
     if (piece.expected.nextOffset < extent.nextOffset) break;
   }

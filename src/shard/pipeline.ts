@@ -7,6 +7,7 @@ import type { LogRecord } from "../record/record.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { AppendTarget, Waiter } from "./pending.ts";
 import type { PreparedFlight, PrepareOptions } from "./prepare.ts";
+import type { TrimPlan } from "./trim-item.ts";
 
 export interface FlushSettings {
   readonly lingerMs: number;
@@ -41,6 +42,11 @@ export interface Pipeline {
   addRecords(target: AppendTarget, records: readonly LogRecord[], bytes: number, waiter: Waiter): void;
   /** REQUIRES: the batch was checked, and `bytes` admitted. Takes `encoded` over. */
   addEncoded(target: AppendTarget, encoded: Uint8Array, records: number, bytes: number, waiter: Waiter): void;
+  /**
+   * Takes the shard over unless it is ours, and sends a trim behind the flushes that are on their way; resolves when its link is live,
+   * or nothing was to be trimmed. Rejects with what `plan` throws, or as a flush does. One call at a time.
+   */
+  trim(plan: TrimPlan): Promise<void>;
   /** Sends everything pending to the store now and waits until it is there; rejects with the error that its appends got. */
   flush(): Promise<void>;
   /**

@@ -108,7 +108,7 @@ export async function recoverFrames(
 ): Promise<Pick<ShardRecovery, "replayed" | "setAside" | "tornTail">> {
   const { shard, journal, chain, queue, setEnd } = options;
   const { state } = chain;
-  const since = state.fence?.journalId === journal.journalId ? state.fence.journalSince : Number.POSITIVE_INFINITY;
+  const since = journalSince(chain, journal);
   const ends = new Map<string, Offset>();
   const replayed = { frames: 0, records: 0, bytes: 0 };
   let asideThrough = 0;
@@ -156,6 +156,11 @@ export async function freeCommitted(
   if (through > 0) journal.free(through);
 }
 
+/** The epoch since which every live fence has borne the id of our journal; infinite where the last one does not. */
+function journalSince({ state }: IndexChain, { journalId }: Journal): number {
+  return state.fence?.journalId === journalId ? state.fence.journalSince : Number.POSITIVE_INFINITY;
+}
+
 function placeOf(frame: Frame, endOf: (extent: FrameExtent) => number): "in-chain" | "behind" | "nowhere" {
   if (frame.extents.every((extent) => extent.nextOffset <= endOf(extent))) return "in-chain";
   return frame.extents.every((extent) => extent.baseOffset === endOf(extent)) ? "behind" : "nowhere";
@@ -163,10 +168,15 @@ function placeOf(frame: Frame, endOf: (extent: FrameExtent) => number): "in-chai
 
 async function sameBytes(
   frame: Frame,
-  { journal, readCommitted }: Pick<RecoverOptions, "journal" | "readCommitted">,
+  { journal, chain, readCommitted }: Pick<RecoverOptions, "journal" | "chain" | "readCommitted">,
 ): Promise<boolean> {
   const payload = await journal.readPayload(frame.sequence);
   for (const extent of frame.extents) {
+    if (extent.baseOffset < (chain.state.extents(extent)?.startOffset ?? 0)) {
+      // Trimmed before the frame was freed: nothing is left to compare with. Only where nobody but us wrote since was it this frame.
+      if (frame.epoch < journalSince(chain, journal)) return false;
+      continue;
+    }
     const own = payload.subarray(extent.position, extent.position + extent.lengthBytes);
     try {
       const committed = await readCommitted(extent, extent.baseOffset, extent.nextOffset);

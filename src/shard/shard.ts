@@ -18,6 +18,7 @@ import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch, withMaxTimestamp } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
+import { Mutex } from "../runtime/mutex.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Timeout } from "../runtime/timeout.ts";
 import type { Admission } from "./admission.ts";
@@ -30,6 +31,7 @@ import type { FlushSettings, Pipeline, PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
 import { lossOf, NOTHING_REPLAYED, takeOver, type EmptiedJournal, type ShardRecovery } from "./recovery.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
+import type { TrimPlan } from "./trim-item.ts";
 import type { JournaledTimes } from "./upload-queue.ts";
 
 export interface ShardSettings extends FlushSettings {
@@ -105,6 +107,8 @@ export class Shard {
   #appendedBytes = 0;
   #storedBytes = 0;
   readonly #listeners = new Set<() => void>();
+  /** A trim is planned for the state that the one before it leaves. */
+  readonly #trims = new Mutex();
   /** The least of all limits. */
   readonly #appendBytesMax: number;
 
@@ -342,6 +346,27 @@ export class Shard {
     this.#appendedBytes += bytes;
   }
 
+  /**
+   * Takes the shard over unless it is ours (with a journal: goes on with its frames first), and trims what `plan` finds in the state
+   * then; `plan` may return nothing. Resolves when readers see it. Rejects with what `plan` throws, else as an append does.
+   */
+  trim(plan: TrimPlan): Promise<void> {
+    return this.#trims.run(async () => {
+      let planned: ReturnType<TrimPlan> = [];
+      const planOnce: TrimPlan = (state) => {
+        if (this.#closed) throw new ClosedError(`shard ${this.id}`);
+        return (planned = plan(state));
+      };
+      if (this.#closed) throw new ClosedError(`shard ${this.id}`);
+      await this.#pipeline.trim(planOnce);
+      for (const { newStart, ...id } of planned) {
+        const start = this.#chain.state.extents(id)?.startOffset ?? 0;
+        if (start < newStart)
+          throw new InvariantError(`${partitionKey(id)} was trimmed to ${newStart} and begins at ${start}`);
+      }
+    });
+  }
+
   /** Sends everything pending to the store now and waits until it is there; rejects with the error that its appends got. */
   flush(): Promise<void> {
     return this.#pipeline.flush();
@@ -434,9 +459,12 @@ export class Shard {
 
   #committed(commit: Commit, flights: readonly { readonly prepared: PreparedFlight | undefined }[]): void {
     const { cache, sparseIndexes } = this.#options;
-    this.#committedLinks++;
     this.#storedBytes += commit.bytes.length;
-    cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes }]);
+    // Else it is a trim: nobody reads bytes of it.
+    if (commit.link.entries.some(({ type }) => type === "append")) {
+      this.#committedLinks++;
+      cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes }]);
+    }
     for (const { prepared } of flights) {
       if (prepared?.object === undefined) continue;
       const { object, chunks, extents } = prepared;

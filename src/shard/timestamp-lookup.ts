@@ -50,7 +50,7 @@ class TimestampLookup {
     const { shard, id, level } = options;
     this.#options = options;
     this.#state = state;
-    this.#extents = state.extents(id) ?? new ExtentList();
+    this.#extents = state.extents(id)?.snapshot() ?? new ExtentList();
     this.#extentTimes = this.#extents.maxTimestamps;
     this.start = this.#extents.startOffset;
     const uploaded = this.#extents.nextOffset;

@@ -1,10 +1,11 @@
 import { partitionKey } from "../domain.ts";
-import { asTierlogError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
+import { asTierlogError, ClosedError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import type { ObjectOpener, PipelineOptions } from "./pipeline.ts";
 import { prepareBatches, type PlacedBatch, type PreparedFlight } from "./prepare.ts";
+import { TrimItem, type TrimPlan } from "./trim-item.ts";
 import type { QueuedFrame, UploadQueue } from "./upload-queue.ts";
 
 export interface UploaderOptions extends Omit<PipelineOptions, "leave"> {
@@ -33,6 +34,8 @@ interface FrameFlight {
   prepared: PreparedFlight | undefined;
   readonly frames: readonly QueuedFrame[];
   readonly abort: AbortController;
+  /** It has no frames then. */
+  readonly trim?: TrimItem;
 }
 
 interface FlushWaiter {
@@ -62,6 +65,8 @@ export class Uploader {
   /** Monotonic time before which no more of a backlog is taken. */
   #paceMs = 0;
   #waiters: FlushWaiter[] = [];
+  /** Trims that are not on their way yet. */
+  #trims: TrimItem[] = [];
   #stopped = false;
   #halted: (() => void)[] = [];
 
@@ -74,12 +79,17 @@ export class Uploader {
       onCommit: (commit, flights) => {
         this.#failures = 0;
         this.#uploaded(flights.reduce((sum, { frames }) => sum + frames.length, 0));
+        for (const { trim } of flights) trim?.committed();
         options.onCommit(commit, flights);
         this.#tellHalted();
         this.#pump();
       },
-      onFailure: (at, _count, error) => {
-        for (const { abort } of this.#flights.takeFrom(at)) abort.abort(error);
+      onFailure: (at, count, error) => {
+        for (const [i, { abort, trim }] of this.#flights.takeFrom(at).entries()) {
+          abort.abort(error);
+          // Frames are tried again; a trim is not: nobody was told that it would be.
+          trim?.failed(i < count ? error : error.withEffect("none"));
+        }
         this.#failure ??= error;
         // A take that is under way must end before its frames can be put back.
         if (!this.#pumping) this.#settleFailure();
@@ -119,6 +129,22 @@ export class Uploader {
     });
   }
 
+  /** Sends a trim behind the flushes that are on their way; see `Pipeline.trim`. A failure is told at once, and not tried again. */
+  trim(plan: TrimPlan): Promise<void> {
+    if (this.#stopped) return Promise.reject(new ClosedError(`shard ${this.#options.shard}`));
+    const item = new TrimItem(plan);
+    this.#trims.push(item);
+    // Whoever asks wants to know now.
+    this.#pause?.cancel();
+    this.#pause = undefined;
+    this.#pump();
+    return item.done;
+  }
+
+  #failTrims(error: TierlogError): void {
+    for (const trim of this.#trims.splice(0)) trim.failed(error);
+  }
+
   #dueIn(delayMs: number): void {
     const { runtime, queue } = this.#options;
     if (this.#stopped) return;
@@ -155,7 +181,9 @@ export class Uploader {
   /** Is a flush due, and is there room for it on the way? */
   #mayTake(): boolean {
     const { queue, settings } = this.#options;
-    if (this.#stopped || this.#pause !== undefined || this.#failure !== undefined || queue.isAllTaken) return false;
+    if (this.#stopped || this.#pause !== undefined || this.#failure !== undefined) return false;
+    if (this.#trims.length > 0) return true;
+    if (queue.isAllTaken) return false;
     if (queue.nextSequence > this.#dueThrough && queue.untakenBytes < settings.flushBytesMax) return false;
     // A small flush waits for the commit before it, because then more frames share its link.
     return (
@@ -168,6 +196,10 @@ export class Uploader {
     while (this.#mayTake()) {
       if (!chain.isOwner) {
         await acquire();
+        continue;
+      }
+      if (this.#trims.length > 0) {
+        this.#sendTrims();
         continue;
       }
       if (this.#mustPace()) return;
@@ -187,6 +219,17 @@ export class Uploader {
         flight.abort.signal,
       );
       this.#flights.push(flight, preparing);
+    }
+  }
+
+  #sendTrims(): void {
+    for (const trim of this.#trims.splice(0)) {
+      const prepared = trim.plan(this.#options.chain.state);
+      if (prepared === undefined) continue;
+      this.#flights.push(
+        { prepared: undefined, frames: [], abort: new AbortController(), trim },
+        Promise.resolve(prepared),
+      );
     }
   }
 
@@ -242,6 +285,8 @@ export class Uploader {
       const inChain = batches.every((batch) => {
         const extents = chain.state.extents(batch);
         if (extents === undefined || extents.nextOffset < batch.nextOffset) return false;
+        // Trimmed by another writer, all that there was: nothing tells whose it was.
+        if (extents.count === 0) return false;
         // Another writer's records may stand at these offsets.
         return extents.at(extents.find(batch.baseOffset)).leaderEpoch === batch.epoch;
       });
@@ -272,6 +317,7 @@ export class Uploader {
     const error = this.#failure;
     if (error === undefined || this.#stopped) return;
     this.#failure = undefined;
+    this.#failTrims(error.withEffect("none"));
     const { queue, runtime, shard, onFenced } = this.#options;
     queue.putBack(this.#flights.items.reduce((sum, { frames }) => sum + frames.length, 0));
     if (error.kind === "fenced") {
@@ -315,7 +361,11 @@ export class Uploader {
     this.#stopped = true;
     this.#timer?.task.cancel();
     this.#pause?.cancel();
-    for (const { abort } of this.#flights.takeFrom(0)) abort.abort(error);
+    for (const { abort, trim } of this.#flights.takeFrom(0)) {
+      abort.abort(error);
+      trim?.failed(error);
+    }
+    this.#failTrims(error.withEffect("none"));
     this.#tellWaiting(error);
   }
 }

@@ -65,7 +65,13 @@ describe("help", () => {
           .split("\n")
           .slice(1, -1)
           .map((line) => line.trim().split("  ")[0]),
-      ).toEqual(["tierlog topics create", "tierlog topics list", "tierlog topics describe", "tierlog topics delete"]);
+      ).toEqual([
+        "tierlog topics create",
+        "tierlog topics list",
+        "tierlog topics describe",
+        "tierlog topics alter",
+        "tierlog topics delete",
+      ]);
     },
   );
 
@@ -82,8 +88,8 @@ describe("mistakes: exit code 64, nothing on stdout, a hint", () => {
       "tierlog: --config: flags follow the command, as in tierlog doctor --config FILE\n",
     ],
     [["qqqqqq"], "tierlog: qqqqqq: unknown command; See tierlog --help\n"],
-    [["topics"], "tierlog: tierlog topics: needs one more word: create, list, describe, delete\n"],
-    [["topics", "drop"], 'tierlog: tierlog topics: has no command "drop": create, list, describe, delete\n'],
+    [["topics"], "tierlog: tierlog topics: needs one more word: create, list, describe, alter, delete\n"],
+    [["topics", "drop"], 'tierlog: tierlog topics: has no command "drop": create, list, describe, alter, delete\n'],
     [["help", "nothing"], "tierlog: nothing: unknown command; See tierlog --help\n"],
     [["topics", "create", "x"], "tierlog: --partitions: is missing; how many partitions shall the topic have?\n"],
     [["consume", "x", "--from", "7"], "tierlog: --from: an offset needs --partition: each partition counts its own\n"],

@@ -80,7 +80,7 @@ describe("one problem each", () => {
     ["[system]\nshards = 1.5", "1.5 is not a whole number, 1 … 10000"],
     ['[system]\npath = ""', '"" is empty'],
     ['[system.storage.object]\nrequest_timeout = "0ms"', '"0ms" is below the minimum of 100ms'],
-    ['[system.flush]\nlinger = "250"', '"250" has no unit; write a time as in "250ms" (units: ms, s, m, h)'],
+    ['[system.flush]\nlinger = "250"', '"250" has no unit; write a time as in "250ms" (units: ms, s, m, h, d)'],
     [
       '[system.flush]\nmax_pending = "4 MiB"',
       "4 MiB is below system.flush.max_bytes, 32 MiB (a full flush waits there)",
@@ -196,7 +196,7 @@ test("all problems at once, with path, value and limit", async () => {
     "  env TIERLOG_SYSTEM_FLUSH_LINGR: names no key; did you mean TIERLOG_SYSTEM_FLUSH_LINGER?",
     "  system.cahce.size: is not a key; did you mean system.cache.size?",
     `  ${OBJECT}.multipart_part_size: "4 MiB" is below the minimum of 5 MiB (S3 refuses smaller parts)`,
-    '  system.flush.linger: "2 weeks" has the unknown unit "weeks" (units: ms, s, m, h)',
+    '  system.flush.linger: "2 weeks" has the unknown unit "weeks" (units: ms, s, m, h, d)',
     '  system.batch.max_bytes: "1 MB" is in decimal units; write KiB, MiB or GiB (1 MiB = 1,048,576 bytes), set by flag --set',
     '  system.cache.size: "1 KiB" is below the minimum of 64 KiB, set by env TIERLOG_SYSTEM_CACHE_SIZE',
     `  ${OBJECT}.bucket: is missing; kind = "object" needs it`,

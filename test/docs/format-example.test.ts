@@ -6,7 +6,11 @@ import { expect, test } from "vitest";
 test.each([
   {
     page: "index-file-format.md",
-    dumps: [{ file: "index-append.idx" }, { file: "index-data-objects.idx", from: 163, to: 445 }],
+    dumps: [
+      { file: "index-append.idx" },
+      { file: "index-data-objects.idx", from: 163, to: 445 },
+      { file: "index-trim.idx", from: 118 },
+    ],
   },
   {
     page: "journal-format.md",

@@ -16,6 +16,7 @@ const decode = (value: unknown, version: number): ReturnType<typeof decodeCatalo
 describe.each([
   [1, "without an ack level is format 1, which every version reads"],
   [2, "with one is format 2"],
+  [3, "with retention is format 3"],
 ])("format %d", (format, which) => {
   test(`golden file: a catalog ${which}, byte for byte, and reads back`, () => {
     const { writeId, writerId, createdAt, version } = parsed(format) as Json & Record<string, string>;
@@ -37,7 +38,7 @@ test("format 2 whose topics all leave the level open is read, and written as for
   expect(JSON.parse(Buffer.from(encodeCatalog({ topics, ...fields })).toString())).toMatchObject({ format: 1 });
 });
 
-test.each([0, 3, 77])("format %d is refused as unsupported, whatever else it holds", (format) => {
+test.each([0, 4, 77])("format %d is refused as unsupported, whatever else it holds", (format) => {
   expect(() => decode({ format, surprise: true }, 1)).toThrow(UnsupportedVersionError);
 });
 
@@ -45,6 +46,12 @@ test.each([
   ["an ack level in format 1, which has none", { ...parsed(2), format: 1 }, /ack/],
   ["a level that nobody can ask for", withAck("buffered"), /ack/],
   ["a level of a wrong type", withAck(1), /ack/],
+  ["retention in format 2, which has none", { ...parsed(3), version: 2, format: 2 }, /retention/],
+  [
+    "a limit that keeps nothing",
+    { ...parsed(3), version: 2, topics: [{ ...parsed(3).topics[0], retentionMs: 0 }] },
+    /retention/,
+  ],
   ["a field that is not known", { ...parsed(2), more: 1 }, /more/],
   ["a format that is no number", { ...parsed(2), format: "2" }, /format/],
 ])("%s is corruption, not ignored", (_, value, problem) => {

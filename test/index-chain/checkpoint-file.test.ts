@@ -94,6 +94,105 @@ test("golden file: checkpoint.ckpt is what is written, byte for byte, and reads 
   expect(digest(await decoded(golden, SEQ))).toBe(digest(example()));
 });
 
+/** The example, its first partition trimmed into its first extent: what needs version 2. */
+function trimmedExample(): ShardState {
+  const state = example();
+  const trims = [{ ...PARTITION, oldStart: 0 as Offset, newStart: 2 as Offset }];
+  fold({ state, lastLive: writeId("link 2") }, 3, [{ type: "trim", trims }]);
+  return state;
+}
+
+test("golden file: checkpoint-2.ckpt, with a start inside an extent, is what is written and reads back", async () => {
+  const golden = readFileSync(new URL("../format/checkpoint-2.ckpt", import.meta.url));
+  expect(Buffer.from(await encodeCheckpoint(trimmedExample().snapshot())).toString("hex")).toBe(golden.toString("hex"));
+  const copy = await decoded(golden, 3 as Seq);
+  expect(digest(copy)).toBe(digest(trimmedExample()));
+  expect(copy.extents(PARTITION)).toMatchObject({ startOffset: 2, nextOffset: 103, count: 2 });
+});
+
+test("a start at an extent's edge is written in version 1, which older versions read", async () => {
+  const state = example();
+  const trims = [{ ...PARTITION, oldStart: 0 as Offset, newStart: 3 as Offset }];
+  fold({ state, lastLive: writeId("link 2") }, 3, [{ type: "trim", trims }]);
+  const bytes = await encodeCheckpoint(state.snapshot());
+  expect(Buffer.from(bytes).readUInt16BE(8)).toBe(1);
+  expect((await decoded(bytes, 3 as Seq)).extents(PARTITION)).toMatchObject({ startOffset: 3, count: 1 });
+});
+
+test.each([1, 2, 3, 50, 102, 103])(
+  "a state trimmed to %i goes on, and so does what was read back",
+  async (newStart) => {
+    const state = example();
+    const before = state.snapshot();
+    const seen = await encodeCheckpoint(before);
+    const trims = [{ ...PARTITION, oldStart: 0 as Offset, newStart: newStart as Offset }];
+    fold({ state, lastLive: writeId("link 2") }, 3, [{ type: "trim", trims }]);
+    // The snapshot shares columns with the state, and must not feel the trim.
+    expect(Buffer.compare(await encodeCheckpoint(before), seen)).toBe(0);
+    const copy = await decoded(await encodeCheckpoint(state.snapshot()), 3 as Seq);
+    expect(copy.extents(PARTITION)).toMatchObject({
+      startOffset: newStart,
+      nextOffset: 103,
+      count: newStart < 3 ? 2 : newStart < 103 ? 1 : 0,
+      bytes: newStart < 3 ? 5005 : newStart < 103 ? 5000 : 0,
+    });
+    for (const one of [state, copy]) {
+      fold({ state: one, lastLive: writeId("link 3") }, 3, [
+        { type: "append", objects: [], extents: [extent(103, 104, 3, 189, 4)] },
+        { type: "trim", trims: [{ ...PARTITION, oldStart: newStart as Offset, newStart: 104 as Offset }] },
+        { type: "append", objects: [], extents: [extent(104, 105, 3, 193, 4)] },
+      ]);
+      expect(one.extents(PARTITION)).toMatchObject({ startOffset: 104, nextOffset: 105, count: 1, bytes: 4 });
+    }
+    expect(digest(copy)).toBe(digest(state));
+  },
+);
+
+test.each([
+  ["another old start", { oldStart: 1, newStart: 2 }],
+  ["a new start that is the old one", { oldStart: 0, newStart: 0 }],
+  ["a start past the end", { oldStart: 0, newStart: 104 }],
+  ["an unknown partition", { partition: 9, oldStart: 0, newStart: 1 }],
+  ["an unknown topic", { topicId: OTHER_TOPIC, oldStart: 0, newStart: 1 }],
+])("a trim with %s has no effect, nor has what stands beside it in the entry; its link is live", (_, wrong) => {
+  const good = { topicId: OTHER_TOPIC, partition: 2, oldStart: 0 as Offset, newStart: 1 as Offset };
+  const bad = { ...PARTITION, ...wrong } as typeof good;
+  for (const trims of [
+    [good, bad],
+    [bad, good],
+  ]) {
+    const state = example();
+    const into = { state, lastLive: writeId("link 2") };
+    fold(into, 3, [{ type: "trim", trims }]);
+    expect(state.lastLive).toBe(writeId("link 3"));
+    expect(state.extents(PARTITION)).toMatchObject({ startOffset: 0, count: 2 });
+    expect(state.extents(good)).toMatchObject({ startOffset: 0, count: 1 });
+    // The other entries of a link do not depend on it.
+    fold(into, 3, [
+      { type: "trim", trims },
+      { type: "trim", trims: [good] },
+    ]);
+    expect(state.extents(good)).toMatchObject({ startOffset: 1, nextOffset: 1, count: 0 });
+  }
+});
+
+test.each([0n, 3n, 200n])(
+  "a checkpoint whose extents begin at %i beside a start of 2 is damage, unless it can be",
+  async (base) => {
+    const bytes = Buffer.from(await encodeCheckpoint(trimmedExample().snapshot()));
+    // Start offset of the first partition, then the base of its first extent.
+    const at = 0x11b + 8;
+    expect(bytes.readBigUInt64BE(at)).toBe(2n);
+    bytes.writeBigUInt64BE(base, at + 8);
+    bytes.writeUInt32BE(crc32c(bytes.subarray(CHECKPOINT_HEADER_BYTES, -4)), bytes.length - 4);
+    const outcome = await decoded(bytes, 3 as Seq).then(
+      () => "read",
+      (error: unknown) => (isTierlogError(error) ? error.code : String(error)),
+    );
+    expect(outcome).toBe(base === 0n ? "read" : "TIERLOG_CORRUPTION");
+  },
+);
+
 test("lists with room to grow are not written into by the states that share a snapshot", () => {
   const { state, lastLive } = large(1, 9);
   const snapshot = state.snapshot();
@@ -313,7 +412,7 @@ describe("damage", async () => {
 
 describe("what this version does not know", () => {
   test.each([
-    ["a newer format version", 9, 2],
+    ["a newer format version", 9, 3],
     ["flags", 10, 1],
     ["encryption", 11, 1],
   ])("%s is refused as unsupported, not as damage", async (_, at, value) => {

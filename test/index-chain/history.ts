@@ -2,6 +2,7 @@ import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/
 import { FencedError, InvariantError, isTierlogError } from "../../src/errors.ts";
 import { decodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
 import { IndexChain } from "../../src/index-chain/index-chain.ts";
+import type { LinkTrim } from "../../src/index-chain/index-file.ts";
 import { ShardState } from "../../src/index-chain/shard-state.ts";
 import { dataKey, parseCheckpointKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
@@ -33,6 +34,8 @@ export class History {
   readonly #digests = new Map<number, { digest: string; by: string }>();
   /** Each record with its place in the order of sending and its writer. */
   readonly #sent = new Map<string, { readonly order: number; readonly writer: string }>();
+  /** Starts that somebody once tried to move a partition to; and those that were answered for. */
+  readonly #trims: { readonly partition: number; readonly newStart: number; acked: boolean }[] = [];
   readonly #chains: IndexChain[] = [];
   readonly #long: boolean;
   #objects = 0;
@@ -92,6 +95,8 @@ export class History {
   async #produce(process: SimProcess, name: string): Promise<"done"> {
     const store = this.#store(process);
     const chain = this.#chain(process, name, store);
+    /** Planned by an earlier look: its old start may be out of date when it is sent. */
+    let stale: LinkTrim[] | undefined;
     const appends = 1 + Math.floor(this.#random.float() * (this.#long ? 16 : 5));
     for (let i = 0; i < appends;) {
       try {
@@ -100,8 +105,14 @@ export class History {
           this.#observe(chain.state, name);
           if (!process.readFirstLink) this.#world.count("taken over from a checkpoint");
         }
-        await this.#append(chain, store, name);
+        const trims = this.#random.float() < 0.4 ? this.#planTrim(chain.state) : [];
+        const alone = this.#random.float() < 0.6;
+        if (trims.length > 0 && alone) await this.#trim(chain, trims);
+        await this.#append(chain, store, name, alone ? [] : trims);
         this.#observe(chain.state, name);
+        if (stale !== undefined && chain.isOwner) await this.#trimLate(chain, stale);
+        const planned = this.#random.float() < 0.2 ? this.#planTrim(chain.state) : [];
+        stale = planned.length > 0 ? planned : undefined;
         i++;
       } catch (error) {
         if (error instanceof FencedError) {
@@ -118,7 +129,58 @@ export class History {
     return "done";
   }
 
-  async #append(chain: IndexChain, store: ObjectStore, name: string): Promise<void> {
+  /** Moves the start of one or both partitions forward, anywhere up to the end; mostly not at an extent's edge. */
+  #planTrim(state: ShardState): LinkTrim[] {
+    const trims: LinkTrim[] = [];
+    const both = this.#random.float() < 0.5;
+    const first = Math.floor(this.#random.float() * PARTITIONS);
+    for (let i = 0; i < (both ? PARTITIONS : 1); i++) {
+      const id = { topicId: TOPIC, partition: (first + i) % PARTITIONS };
+      const { startOffset = 0, nextOffset = 0 } = state.extents(id) ?? {};
+      if (startOffset === nextOffset) continue;
+      const newStart = startOffset + 1 + Math.floor(this.#random.float() * (nextOffset - startOffset));
+      trims.push({ ...id, oldStart: startOffset as Offset, newStart: newStart as Offset });
+    }
+    return trims;
+  }
+
+  #noteTrims(trims: readonly LinkTrim[]): () => void {
+    const noted = trims.map(({ partition, newStart }) => ({ partition, newStart, acked: false }));
+    this.#trims.push(...noted);
+    return () => {
+      for (const trim of noted) trim.acked = true;
+    };
+  }
+
+  async #trim(chain: IndexChain, trims: readonly LinkTrim[]): Promise<void> {
+    const acked = this.#noteTrims(trims);
+    await chain.commit([{ type: "trim", trims }], []);
+    acked();
+    this.#world.count("trim");
+    for (const { partition, newStart } of trims) {
+      const start = chain.state.extents({ topicId: TOPIC, partition })?.startOffset ?? 0;
+      if (start < newStart)
+        throw new Error(`a trim of ${partition} to ${newStart} was answered, it begins at ${start}`);
+    }
+  }
+
+  /** What was planned before may not match any more: then the whole entry is void. */
+  async #trimLate(chain: IndexChain, trims: readonly LinkTrim[]): Promise<void> {
+    const startOf = (trim: LinkTrim): number => chain.state.extents(trim)?.startOffset ?? 0;
+    const before = trims.map(startOf);
+    const matches = trims.every((trim, i) => trim.oldStart === before[i]);
+    if (matches) {
+      await this.#trim(chain, trims);
+      return;
+    }
+    await chain.commit([{ type: "trim", trims }], []);
+    this.#world.count("void trim");
+    const after = trims.map(startOf);
+    if (after.join() !== before.join())
+      throw new Error(`a trim that does not match moved ${before.join()} to ${after.join()}`);
+  }
+
+  async #append(chain: IndexChain, store: ObjectStore, name: string, trims: readonly LinkTrim[]): Promise<void> {
     const partition = Math.floor(this.#random.float() * PARTITIONS);
     const count = 1 + Math.floor(this.#random.float() * 2);
     const records = Array.from({ length: count }, () => String(this.#records++).padStart(RECORD_BYTES, "0"));
@@ -137,8 +199,10 @@ export class History {
     }
     const baseOffset = chain.state.extents({ topicId: TOPIC, partition })?.nextOffset ?? (0 as Offset);
     const epoch = chain.state.epoch;
+    const trimmed = this.#noteTrims(trims);
     const commit = await chain.commit(
       [
+        ...(trims.length > 0 ? [{ type: "trim" as const, trims }] : []),
         {
           type: "append",
           objects: key === undefined ? [] : [{ key, sizeBytes: position + bytes.length }],
@@ -159,6 +223,7 @@ export class History {
       ],
       key === undefined ? [bytes] : [],
     );
+    trimmed();
     for (const [i, record] of records.entries()) {
       this.#acks.push({ partition, offset: baseOffset + i, record, epoch: commit.link.epoch });
     }
@@ -220,7 +285,15 @@ export class History {
 
   async #check(): Promise<void> {
     const { server } = this.#world;
-    const truth = await digestsFromZero(server, new ShardState(SHARD));
+    const starts = Array.from({ length: PARTITIONS }, () => 0);
+    const truth = await digestsFromZero(server, new ShardState(SHARD), (state) => {
+      for (const [partition, before] of starts.entries()) {
+        const start = startOf(state, partition);
+        if (start < before)
+          throw new Error(`${partition} begins at ${start} behind seq ${state.nextSeq - 1}, at ${before} before`);
+        starts[partition] = start;
+      }
+    });
     for (const [nextSeq, { digest, by }] of this.#digests) {
       if (nextSeq > 0 && digest !== truth[nextSeq - 1]) {
         throw new Error(`I2: ${by} held at seq ${nextSeq}:\n${digest}\nthe links say:\n${truth[nextSeq - 1]}`);
@@ -237,17 +310,21 @@ export class History {
       Array.from({ length: PARTITIONS }, (_, partition) => readLog(server, chain.state, partition)),
     );
 
+    this.#checkStarts(chain.state);
     for (const ack of this.#acks) {
+      if (ack.offset < startOf(chain.state, ack.partition)) continue;
       const found = logs[ack.partition]?.[ack.offset];
       if (found?.record !== ack.record) {
         throw new Error(`I1: acked ${ack.record} at ${ack.partition}/${ack.offset}, the log has ${found?.record}`);
       }
       if (found.epoch !== ack.epoch) throw new Error(`I4: acked under epoch ${ack.epoch}, stored under ${found.epoch}`);
     }
-    const all = logs.flat().map((entry) => entry.record);
+    const all = logs.flat().flatMap((entry) => entry?.record ?? []);
     if (new Set(all).size !== all.length) throw new Error(`I2: a record twice in ${all.join()}`);
     for (const log of logs) {
       for (const [i, entry] of log.entries()) {
+        // Trimmed.
+        if (entry === undefined) continue;
         if (!this.#sent.has(entry.record)) throw new Error(`I3: "${entry.record}" was never sent`);
         const before = log[i - 1];
         if (before === undefined) continue;
@@ -264,6 +341,18 @@ export class History {
           throw new Error(`I4: ${writers.join(" and ")} both wrote in epoch ${entry.epoch}`);
         }
       }
+    }
+  }
+
+  /** A start is where somebody once meant it to be, never below one that was answered for. */
+  #checkStarts(state: ShardState): void {
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const start = startOf(state, partition);
+      const trims = this.#trims.filter((trim) => trim.partition === partition);
+      const least = Math.max(0, ...trims.filter(({ acked }) => acked).map(({ newStart }) => newStart));
+      if (start < least) throw new Error(`I1: ${partition} was trimmed to ${least} and begins at ${start}`);
+      if (start > 0 && !trims.some(({ newStart }) => newStart === start))
+        throw new Error(`I1: ${partition} begins at ${start}, which nobody asked for`);
     }
   }
 
@@ -307,9 +396,15 @@ interface LogEntry {
   readonly epoch: Epoch;
 }
 
-async function readLog(server: ObjectStore, state: ShardState, partition: number): Promise<LogEntry[]> {
+function startOf(state: ShardState, partition: number): number {
+  return state.extents({ topicId: TOPIC, partition })?.startOffset ?? 0;
+}
+
+/** By offset; nothing below the first extent that is left. */
+async function readLog(server: ObjectStore, state: ShardState, partition: number): Promise<(LogEntry | undefined)[]> {
   const extents = state.extents({ topicId: TOPIC, partition });
-  const log: LogEntry[] = [];
+  const first = extents === undefined || extents.count === 0 ? undefined : extents.at(0);
+  const log: (LogEntry | undefined)[] = Array.from({ length: first?.baseOffset ?? 0 });
   for (let i = 0; i < (extents?.count ?? 0); i++) {
     const extent = extents?.at(i);
     if (extent === undefined) break;

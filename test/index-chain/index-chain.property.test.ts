@@ -6,7 +6,7 @@ const HISTORIES = Number(process.env["TIERLOG_TEST_HISTORIES"] ?? 8000);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 
 /** Each must have happened somewhere, or the histories prove less than they claim. */
-const PUTS = ["put fence", "put append", "put data", "put checkpoint"];
+const PUTS = ["put fence", "put append", "put trim", "put data", "put checkpoint"];
 const REQUESTS = [...PUTS, "get link", "get checkpoint", "list", "delete"];
 const FAULTS = [
   ...REQUESTS.map((request) => `lost request of ${request}`),
@@ -31,9 +31,11 @@ const EVENTS = [
   "read from a checkpoint",
   "data object",
   "orphan",
+  "trim",
+  "void trim",
 ];
 
-test(`I1, I2, I4, C12 hold over ${HISTORIES} histories of 2 to 3 writers with data objects, checkpoints, crashes, lost answers, late landings, damage and pauses`, async () => {
+test(`I1, I2, I4, C12 hold over ${HISTORIES} histories of 2 to 3 writers with data objects, trims, checkpoints, crashes, lost answers, late landings, damage and pauses`, async () => {
   const seen = new Map<string, number>();
   let fenced = 0;
   for (let seed = SEED; seed < SEED + HISTORIES; seed++) {

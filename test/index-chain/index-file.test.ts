@@ -3,7 +3,15 @@ import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
+import {
+  partitionKey,
+  type Epoch,
+  type ObjectKey,
+  type Offset,
+  type Seq,
+  type ShardId,
+  type TopicId,
+} from "../../src/domain.ts";
 import { isTierlogError, type CorruptionError } from "../../src/errors.ts";
 import {
   decodeLink,
@@ -11,12 +19,13 @@ import {
   encodeLink,
   HEADER_BYTES,
   linkOverheadBytes,
+  trimEntryBytes,
   type Link,
 } from "../../src/index-chain/index-file.ts";
 import { checkKey } from "../../src/object-store/object-key.ts";
 import { dataKey, indexKey } from "../../src/object-store/object-names.ts";
 import { crc32c } from "../../src/record/crc32c.ts";
-import { appendDraft, extent, fenceDraft, SHARD, TOPIC, writeId } from "./links.ts";
+import { appendDraft, extent, fenceDraft, PARTITION, SHARD, TOPIC, writeId } from "./links.ts";
 
 const KEY = indexKey(SHARD, 1 as Seq);
 const OTHER_TOPIC = "fedcba9876543210".repeat(2) as TopicId;
@@ -66,11 +75,27 @@ const OBJECTS_EXAMPLE = {
   ],
 };
 
+/** The starts of three partitions move, one of them of another topic. */
+const TRIM_EXAMPLE = {
+  ...EXAMPLE,
+  entries: [
+    {
+      type: "trim" as const,
+      trims: [
+        { ...PARTITION, oldStart: 0 as Offset, newStart: 3 as Offset },
+        { ...PARTITION, partition: 2, oldStart: 7 as Offset, newStart: 4_294_967_300 as Offset },
+        { topicId: OTHER_TOPIC, partition: 0, oldStart: 100 as Offset, newStart: 101 as Offset },
+      ],
+    },
+  ],
+};
+
 describe("golden files", () => {
   test.each([
     ["index-append.idx", () => encodeLink(EXAMPLE, EXAMPLE_PAYLOAD)],
     ["index-fence.idx", () => encodeLink(fenceDraft({ seq: 1, epoch: 3, id: "fence", prev: writeId("before") }), [])],
     ["index-data-objects.idx", () => encodeLink(OBJECTS_EXAMPLE, EXAMPLE_PAYLOAD)],
+    ["index-trim.idx", () => encodeLink(TRIM_EXAMPLE, [])],
     ["index-release.idx", () => encodeLink({ ...EXAMPLE, entries: [{ type: "release" }] }, [])],
   ])("%s is what is written, byte for byte, and reads back", async (name, encode) => {
     const golden = readFileSync(new URL(`../format/${name}`, import.meta.url));
@@ -117,11 +142,55 @@ test("linkOverheadBytes is exact: a flush fills a link to its limit and not over
   expect(linkOverheadBytes(2, 1, Buffer.byteLength(EXAMPLE.writerId))).toBe(bytes.length - 11);
 });
 
+test("a trim is read as it was written; trimEntryBytes is its size at most", async () => {
+  const { bytes, link } = await encodeLink(TRIM_EXAMPLE, []);
+  expect(decode(bytes)).toEqual(link);
+  const { bytes: empty } = await encodeLink({ ...EXAMPLE, entries: [{ type: "release" }] }, []);
+  const entryBytes = bytes.length - (empty.length - 5);
+  expect(trimEntryBytes(3) - entryBytes).toBe(16);
+});
+
+test.each([
+  ["of no partition", []],
+  ["that names a partition twice", [0, 2, 0]],
+])("a trim %s is not written", async (_, partitions) => {
+  const trims = partitions.map((partition) => ({
+    ...PARTITION,
+    partition,
+    oldStart: 0 as Offset,
+    newStart: 1 as Offset,
+  }));
+  await expect(encodeLink({ ...EXAMPLE, entries: [{ type: "trim", trims }] }, [])).rejects.toMatchObject({
+    code: "TIERLOG_INVARIANT",
+  });
+});
+
+test("a trim that names a partition twice, or none, is damage: which of them would count?", async () => {
+  const { bytes } = await encodeLink(TRIM_EXAMPLE, []);
+  const twice = Buffer.from(bytes);
+  // The partition of the second trim.
+  const at = bytes.length - 4 - 2 * 24 + 4;
+  expect(twice.readUInt32BE(at)).toBe(2);
+  twice.writeUInt32BE(0, at);
+  twice.writeUInt32BE(crc32c(twice.subarray(HEADER_BYTES, -4)), twice.length - 4);
+  expect(failure(() => decode(twice)).code).toBe("TIERLOG_CORRUPTION");
+
+  // The same link with an entry of eight zero bytes: no topic, no partition.
+  const entryAt = bytes.length - 4 - (4 + 2 * 16 + 4 + 3 * 24) - 4;
+  const none = Buffer.concat([bytes.subarray(0, entryAt), Buffer.alloc(4 + 8 + 4)]);
+  none.writeUInt32BE(8, entryAt);
+  none.writeUInt32BE(none.length - HEADER_BYTES, 28);
+  none.writeUInt32BE(crc32c(none.subarray(0, 60)), 60);
+  none.writeUInt32BE(crc32c(none.subarray(HEADER_BYTES, -4)), none.length - 4);
+  expect(failure(() => decode(none))).toMatchObject({ message: expect.stringContaining("no partition") });
+});
+
 describe.each([
-  { name: "inline", bytes: (await encodeLink(EXAMPLE, EXAMPLE_PAYLOAD)).bytes },
-  { name: "data objects", bytes: (await encodeLink(OBJECTS_EXAMPLE, EXAMPLE_PAYLOAD)).bytes },
-])("damage ($name)", ({ bytes }) => {
-  const directoryEnd = bytes.length - 11;
+  { name: "inline", payloadBytes: 11, bytes: (await encodeLink(EXAMPLE, EXAMPLE_PAYLOAD)).bytes },
+  { name: "data objects", payloadBytes: 11, bytes: (await encodeLink(OBJECTS_EXAMPLE, EXAMPLE_PAYLOAD)).bytes },
+  { name: "trim", payloadBytes: 0, bytes: (await encodeLink(TRIM_EXAMPLE, [])).bytes },
+])("damage ($name)", ({ bytes, payloadBytes }) => {
+  const directoryEnd = bytes.length - payloadBytes;
 
   test("every flipped bit of header and directory is noticed, and named with the object", () => {
     for (let at = 0; at < directoryEnd; at++) {
@@ -198,7 +267,7 @@ describe("what this version does not know", () => {
     expect(failure(() => decode(newer)).code).toBe("TIERLOG_UNSUPPORTED_VERSION");
   });
 
-  test.each([2, 3, 6, 7, 99])("an entry of type %i is refused: skipping it would fold another state", async (type) => {
+  test.each([2, 6, 7, 99])("an entry of type %i is refused: skipping it would fold another state", async (type) => {
     const { bytes } = await encodeLink({ ...EXAMPLE, entries: [{ type: "release" }] }, []);
     const newer = Buffer.from(bytes);
     newer[newer.length - 4 - 5] = type;
@@ -252,6 +321,12 @@ function outcomeOf(bytes: Uint8Array): string {
     return named ? "refused" : `${error.code} at ${position} of ${key}`;
   }
   for (const entry of link.entries) {
+    if (entry.type === "trim") {
+      const names = new Set(entry.trims.map(partitionKey));
+      if (names.size !== entry.trims.length || names.size === 0) return "trims a partition twice, or none";
+      const offsets = entry.trims.flatMap(({ oldStart, newStart }) => [oldStart, newStart]);
+      if (!offsets.every(Number.isSafeInteger)) return `not exact: ${offsets.join(", ")}`;
+    }
     if (entry.type !== "append") continue;
     for (const { key } of entry.objects) {
       const unusable = failure(() => checkKey(key)).code !== "no error" || key.includes("\u{fffd}");

@@ -326,11 +326,12 @@ function kindOf(key: ObjectKey): "link" | "checkpoint" | "data" {
   return parseCheckpointKey(key) === undefined ? "link" : "checkpoint";
 }
 
-/** Byte 0 of the first entry tells fences from appends; only used to name crash points. */
+/** Byte 0 of the first entry tells fences, appends and trims apart; only used to name crash points. */
 function entryKind(body: Uint8Array): string {
   const view = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const writerIdBytes = view.readUInt16BE(64 + 32);
   const type = view.readUInt8(64 + 32 + 2 + writerIdBytes + 8 + 4);
+  if (type === 3) return "trim";
   return type === 4 ? "fence" : "append";
 }
 

@@ -32,7 +32,11 @@ async function readLink(store: ObjectStore, state: ShardState): Promise<Link | u
 }
 
 /** The digest behind each link of the chain in `store`, folded from the first and without any checkpoint: entry n is behind seq n. */
-export async function digestsFromZero(store: ObjectStore, state: ShardState): Promise<string[]> {
+export async function digestsFromZero(
+  store: ObjectStore,
+  state: ShardState,
+  onLink: (state: ShardState) => void = () => undefined,
+): Promise<string[]> {
   if (state.nextSeq !== 0) throw new Error("a state that has begun");
   const digests: string[] = [];
   for (;;) {
@@ -40,5 +44,6 @@ export async function digestsFromZero(store: ObjectStore, state: ShardState): Pr
     if (link === undefined) return digests;
     state.apply(link, indexKey(link.shard, link.seq));
     digests.push(digest(state));
+    onLink(state);
   }
 }

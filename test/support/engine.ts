@@ -20,6 +20,7 @@ export interface Overrides {
   readonly batch?: Partial<Config["batch"]>;
   readonly journal?: Partial<Config["journal"]>;
   readonly cache?: Partial<Config["cache"]>;
+  readonly retention?: Partial<Config["retention"]>;
 }
 
 /** A config for tests: memory, and a linger short enough not to wait for. */
@@ -76,6 +77,7 @@ export function testConfig(overrides: Overrides = {}): Config {
       ...overrides.journal,
     },
     fence: { leaseMs: overrides.leaseMs ?? 0 },
+    retention: { ms: 0, bytes: 0, checkIntervalMs: 300_000, ...overrides.retention },
     index: { checkpointEvery: overrides.checkpointEvery ?? 256 },
     flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },

@@ -13,10 +13,12 @@ import { storesCreate } from "./stores-create.ts";
 import { storesDelete } from "./stores-delete.ts";
 import { storesDescribe } from "./stores-describe.ts";
 import { storesList } from "./stores-list.ts";
+import { topicsAlter } from "./topics-alter.ts";
 import { topicsCreate } from "./topics-create.ts";
 import { topicsDelete } from "./topics-delete.ts";
 import { topicsDescribe } from "./topics-describe.ts";
 import { topicsList } from "./topics-list.ts";
+import { trim } from "./trim.ts";
 import { verify } from "./verify.ts";
 
 /** In the order of the help. */
@@ -25,10 +27,12 @@ export const COMMANDS: readonly Command[] = [
   topicsCreate,
   topicsList,
   topicsDescribe,
+  topicsAlter,
   topicsDelete,
   produce,
   consume,
   inspect,
+  trim,
   recover,
   journalInspect,
   journalSalvage,

@@ -3,10 +3,12 @@ import { InvalidArgumentError } from "../../errors.ts";
 import type { Command } from "../command.ts";
 import { withEngine } from "../engine-session.ts";
 import { EXIT_OK } from "../exit-code.ts";
+import { retentionOf, RETENTION_FLAGS } from "../retention-flags.ts";
 
 export const topicsCreate: Command = {
   name: "topics create",
-  usage: "NAME --partitions N [--compression none|lz4] [--ack journaled|uploaded]",
+  usage:
+    "NAME --partitions N [--compression none|lz4] [--ack journaled|uploaded] [--retention-ms 7d] [--retention-bytes 10GiB]",
   summary: "create a topic",
   details:
     "Creates a topic, and the store itself where it is empty. Names are letters, digits, dots, hyphens and underscores.",
@@ -20,6 +22,7 @@ export const topicsCreate: Command = {
         "when appends are acknowledged: journaled (needs system.storage.object.ack_after_upload = false) or uploaded (default: as " +
         "the configuration of whoever appends says)",
     },
+    ...RETENTION_FLAGS,
   ],
   positionals: ["NAME"],
   examples: [
@@ -38,11 +41,13 @@ export const topicsCreate: Command = {
     }
     const compression = args.choice("compression", ["none", "lz4"]) ?? "none";
     const ack = args.choice("ack", TOPIC_ACKS);
+    const retention = retentionOf(args, ["off"]);
     return withEngine(context, { readOnly: false, appends: false }, async (engine) => {
       const topic = await engine.createTopic(args.positional(0), {
         partitions,
         compression,
         ...(ack === undefined ? {} : { ack }),
+        ...retention,
       });
       if (context.output.json) await context.output.writeJson(topic);
       else if (context.output.isTerminal) context.output.message(`topic ${topic.name} is created`);

@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import { withEngine } from "../engine-session.ts";
 import { EXIT_OK } from "../exit-code.ts";
 import { formatCount } from "../numbers.ts";
+import { formatRetention } from "../retention-flags.ts";
 import { formatFields } from "../table.ts";
 
 export const topicsDescribe: Command = {
@@ -26,6 +27,7 @@ export const topicsDescribe: Command = {
             ["partitions", formatCount(topic.partitions)],
             ["compression", topic.compression],
             ["ack", topic.ack ?? "as configured"],
+            ...formatRetention(topic),
             ["shards", shards.join(", ")],
             ["created", topic.createdAt],
           ]),

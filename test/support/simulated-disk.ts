@@ -366,8 +366,11 @@ function writeInto(inode: Inode, bytes: Uint8Array, position: number): Set<numbe
 }
 
 function makeDurable(inode: Inode, sectors: Set<number>): void {
-  const durable = Buffer.alloc(Math.max(inode.durable.length, inode.bytes.length));
-  inode.durable.copy(durable);
+  let { durable } = inode;
+  if (durable.length < inode.bytes.length) {
+    durable = Buffer.alloc(inode.bytes.length);
+    inode.durable.copy(durable);
+  }
   for (const sector of [...sectors]) {
     inode.bytes.copy(durable, sector * SECTOR, sector * SECTOR, (sector + 1) * SECTOR);
     inode.dirty.delete(sector);

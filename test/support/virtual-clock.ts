@@ -45,6 +45,22 @@ export class VirtualClock implements Clock {
     return true;
   }
 
+  /** Moves on by `spanMs`, and runs on its way what falls due, with turns of the event loop behind each. */
+  async advance(spanMs: number): Promise<void> {
+    const endMs = this.#nowMs + spanMs;
+    await turns();
+    for (;;) {
+      let next: Timer | undefined;
+      for (const timer of this.#timers) if (timer.at <= endMs && (next === undefined || timer.at < next.at)) next = timer;
+      if (next === undefined) break;
+      this.#timers.delete(next);
+      this.#nowMs = Math.max(this.#nowMs, next.at);
+      next.callback();
+      await turns();
+    }
+    this.#nowMs = endMs;
+  }
+
   /** The result of `promise`, with time running on whenever nothing else can happen. For work without real I/O. */
   async run<T>(promise: Promise<T>): Promise<T> {
     let settled = false;
@@ -59,4 +75,9 @@ export class VirtualClock implements Clock {
       if (!this.runNext()) throw new Error("nothing is scheduled, and the promise is still pending");
     }
   }
+}
+
+/** What was set off goes on as far as it can without the clock, or nearly. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
 }

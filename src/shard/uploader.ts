@@ -1,5 +1,6 @@
 import { partitionKey } from "../domain.ts";
 import { asTierlogError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
+import type { IndexChain } from "../index-chain/index-chain.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
@@ -227,7 +228,7 @@ export class Uploader {
   }
 
   /**
-   * After a turn that ended in doubt: frames that the fold up to our own fence, or to another's, shows in the chain, are uploaded.
+   * After a turn that ended in doubt: frames that the fold up to our own fence, or past another's, shows in the chain, are uploaded.
    * REQUIRES: no flush is on its way.
    */
   reconcile(): void {
@@ -235,8 +236,7 @@ export class Uploader {
     if (this.#flights.length > 0) throw new InvariantError("frames are judged while they are on their way");
     let count = 0;
     for (const { batches } of queue.loaded) {
-      const inChain = batches.every((batch) => batch.nextOffset <= (chain.state.extents(batch)?.nextOffset ?? 0));
-      if (!inChain) break;
+      if (!batches.every((batch) => isInChain(chain, batch))) break;
       count++;
     }
     queue.putBack(count);
@@ -307,6 +307,13 @@ export class Uploader {
     for (const { abort } of this.#flights.takeFrom(0)) abort.abort(error);
     this.#tellWaiting(error);
   }
+}
+
+/** By epoch, not by offset alone: behind another's fence our offsets may hold its records, and ours are in no chain. */
+function isInChain({ state }: IndexChain, batch: PlacedBatch): boolean {
+  const extents = state.extents(batch);
+  if (extents === undefined || batch.nextOffset > extents.nextOffset) return false;
+  return extents.at(extents.find(batch.baseOffset)).leaderEpoch === batch.epoch;
 }
 
 /** The batches of some frames, partition by partition, each in the order of its offsets. */

@@ -61,6 +61,10 @@ export class JournaledLedger {
     for (const { name, partitions } of await engine.listTopics()) {
       for (let number = 0; number < partitions; number++) await this.#checkPartition(engine, name, number, found);
     }
+    const standsAt = (offset: number, by: string): string => {
+      const where = by.split(" ")[3] ?? "";
+      return `; there stands ${this.#seenUploaded.get(`${where} offset ${offset}`)}`;
+    };
     const counts = { uploaded: 0, journaled: 0, buffered: 0, unknown: 0, none: 0, setAside: aside.size };
     for (const [id, told] of this.#told) {
       counts[told.kind === "acked" ? told.level : told.kind] += 1;
@@ -73,8 +77,8 @@ export class JournaledLedger {
       const { level, offset, epoch, by } = told;
       const what = `${id} (${by}) was acked ${level} at ${offset} in epoch ${epoch}`;
       if (stored === undefined) {
-        if (level === "uploaded") throw new Error(`${what} and is lost`);
-        if (level === "journaled" && !(mayBeAside && aside.has(id))) throw new Error(`${what} and is lost, aside: ${aside.has(id)}`);
+        if (level === "uploaded") throw new Error(`${what} and is lost${standsAt(offset, by)}`);
+        if (level === "journaled" && !(mayBeAside && aside.has(id))) throw new Error(`${what} and is lost${standsAt(offset, by)}, aside: ${aside.has(id)}`);
         continue;
       }
       if (stored.offset !== offset) throw new Error(`${what} and stands at ${stored.offset}`);

@@ -61,7 +61,7 @@ class Process {
     this.net = net;
     this.settings = settings;
     this.clock = {
-      now: () => clock.now() + 1_700_000_000_000,
+      now: () => Math.floor(clock.now()) + 1_700_000_000_000,
       monotonic: () => clock.now(),
       schedule: (delayMs, callback) => clock.schedule(delayMs, () => (this.gone ? undefined : callback())),
     };

@@ -31,6 +31,7 @@ export type {
   CreateTopicOptions,
   EncodedAppend,
   EngineApi,
+  EngineJournalMetrics,
   EngineMetrics,
   PartitionApi,
   PartitionInspection,
@@ -42,7 +43,7 @@ export type {
   TopicDescription,
 } from "./engine/api.ts";
 export type { CloseReport, RecoveryProgress, RecoveryReport } from "./engine/reports.ts";
-export type { AsideReport, PartitionRange, TornTail } from "./journal/reports.ts";
+export type { AsideReport, JournalMetrics, PartitionRange, TornTail } from "./journal/reports.ts";
 export { diagnoseStore, type DiagnoseOptions, type StoreCheck, type StoreDiagnosis } from "./engine/diagnose-store.ts";
 export { Engine, type OpenOptions } from "./engine/engine.ts";
 export {

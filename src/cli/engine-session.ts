@@ -12,7 +12,7 @@ import type { Output } from "./output.ts";
  */
 export async function withEngine<T>(
   context: CommandContext,
-  options: { readonly readOnly: boolean },
+  options: { readonly readOnly: boolean; readonly appends?: boolean },
   use: (engine: EngineApi, config: Config) => Promise<T>,
 ): Promise<T> {
   const { config } = await resolveContextConfig(context);
@@ -26,7 +26,7 @@ export async function withEngine<T>(
   }
   // Loaded late: help and mistakes in the arguments need neither the engine nor the AWS SDK.
   const { Engine } = await import("../engine/engine.ts");
-  const engine = await Engine.open(config, { readOnly: options.readOnly, runtime: context.runtime });
+  const engine = await Engine.open(config, { ...options, runtime: context.runtime });
   let result: T;
   try {
     result = await use(engine, config);

@@ -13,6 +13,8 @@ import type { Interruption } from "./interruption.ts";
 import { BrokenPipe, Output } from "./output.ts";
 import { parseSetFlags } from "./set-flags.ts";
 
+const LISTED_MAX = 5;
+
 /** What a command line runs in. */
 export interface Surroundings {
   readonly stdin: Readable;
@@ -118,12 +120,24 @@ function outputLogger(output: Output, env: Environment): Logger {
     if (output.json || fields === undefined) return message;
     const { problem, ...rest } = fields;
     const sentence = typeof problem === "string" ? `${message}: ${problem}` : message;
-    const facts = Object.entries(rest).map(([name, value]) => `${name} ${textOf(value)}`);
+    const facts = Object.entries(rest).map(([name, value]) =>
+      typeof value === "object" && value !== null ? `${name}: ${textOf(value)}` : `${name} ${textOf(value)}`,
+    );
     return facts.length === 0 ? sentence : `${sentence} (${facts.join(", ")})`;
   }
 }
 
+/** For a person: of a long list only the beginning, for `--json` has all of it. */
 function textOf(value: unknown): string {
+  if (Array.isArray(value)) {
+    const shown = value.slice(0, LISTED_MAX).map(textOf).join("; ");
+    return value.length > LISTED_MAX ? `${shown}; … (${value.length} in all)` : shown;
+  }
+  if (typeof value === "object" && value !== null) {
+    return Object.entries(value)
+      .map(([name, inner]) => `${name} ${textOf(inner)}`)
+      .join(", ");
+  }
   return typeof value === "string" ? value : (JSON.stringify(value) ?? "undefined");
 }
 

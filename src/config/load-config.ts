@@ -47,7 +47,11 @@ export async function loadConfig(options: LoadOptions): Promise<ResolvedConfig> 
   const layers = [fromFile, fromAws, fromEnvironment, fromFlags];
   const resolved = attempt(() => resolveConfig(layers, directory));
   const path = resolved.ok ? resolved.value.config.path : dataPath(layers, directory);
-  const pathIssues = path === undefined ? [] : await pathProblems(path, options.fileSystem ?? nodeFileSystem);
+  const fileSystem = options.fileSystem ?? nodeFileSystem;
+  const pathIssues = path === undefined ? [] : await pathProblems("system.path", path, fileSystem);
+  if (resolved.ok && !resolved.value.config.storage.object.ackAfterUpload && pathIssues.length === 0) {
+    pathIssues.push(...(await pathProblems("system.journal.path", resolved.value.config.journal.path, fileSystem)));
+  }
   if (!resolved.ok) throw new ConfigError([...resolved.issues, ...pathIssues]);
   const { storage } = resolved.value.config;
   const keyIssues = storage.kind === "object" ? await customerKeyIssues(storage.object.encryption) : [];
@@ -126,13 +130,13 @@ function dataPath(layers: readonly Settings[], directory: string): string | unde
 }
 
 /** A directory or nothing is fine. Whether it can be written is found when it is. */
-async function pathProblems(path: string, fileSystem: Pick<FileSystem, "stat">): Promise<ConfigIssue[]> {
+async function pathProblems(key: string, path: string, fileSystem: Pick<FileSystem, "stat">): Promise<ConfigIssue[]> {
   try {
     await fileSystem.stat(path);
   } catch (error) {
     return errorCode(error) === "ENOTDIR"
-      ? [{ path: "system.path", problem: `"${path}" lies below something that is a file` }]
+      ? [{ path: key, problem: `"${path}" lies below something that is a file` }]
       : [];
   }
-  return [{ path: "system.path", problem: `"${path}" is a file; it must be a directory or not exist yet` }];
+  return [{ path: key, problem: `"${path}" is a file; it must be a directory or not exist yet` }];
 }

@@ -63,11 +63,12 @@ export class Catalog {
   /**
    * May this topic be appended to? Answers from what is known while that is fresh, asks in the background when it grows old, and
    * makes the caller wait only when nobody has asked for long: `NotFoundError` once it is gone. Whoever asks while others wait
-   * waits behind them: the answers come in the order of the calls.
+   * waits behind them: the answers come in the order of the calls. Nobody waits with `mayBeOld`: what is known is enough, however
+   * old it is, while the store gives no news.
    */
-  check(topic: TopicDescription): Promise<void> | undefined {
+  check(topic: TopicDescription, mayBeOld = false): Promise<void> | undefined {
     const age = this.#ageMs();
-    if (age > 2 * FRESH_MS || this.#waiting > 0) return this.#checkBehindOthers(topic, age);
+    if (!mayBeOld && (age > 2 * FRESH_MS || this.#waiting > 0)) return this.#checkBehindOthers(topic, age);
     if (age > FRESH_MS && this.#checking === undefined) {
       this.#lookForChecks().catch((error: unknown) => {
         this.#options.runtime.logger.warn("the catalog could not be read", { error: String(error) });

@@ -26,6 +26,8 @@ import { Topic } from "./topic.ts";
 export interface OpenOptions {
   /** Never writes and never takes a shard over: for consumers and tools beside a running producer. */
   readonly readOnly?: boolean;
+  /** false: topics may be changed, but nothing is appended. Needs no journal, so it works beside a process that has it. Default true. */
+  readonly appends?: boolean;
   /** Parts of the runtime to replace: clock, randomness, file system, logger. */
   readonly runtime?: Partial<Runtime>;
   /** Instead of the store that the config names. The caller keeps it: `close()` leaves it open. */
@@ -36,6 +38,8 @@ interface Parts extends Connection {
   readonly config: Config;
   readonly runtime: Runtime;
   readonly readOnly: boolean;
+  /** Appends are possible; never where `readOnly`. */
+  readonly appends: boolean;
   readonly storeId: string;
   readonly catalog: Catalog;
   readonly journals: JournalDirectory | undefined;
@@ -72,10 +76,13 @@ export class Engine implements EngineApi {
       const catalog = new Catalog({ store, runtime, writerId });
       await catalog.refresh();
       const outlives = config.storage.kind !== "memory" || options.objectStore !== undefined;
-      const journals = readOnly ? undefined : await openJournals(config, runtime, { storeId, outlives });
-      const engine = new Engine({ ...connection, config, runtime, readOnly, storeId, catalog, journals });
+      const appends = !readOnly && options.appends !== false;
+      const journals = !appends ? undefined : await openJournals(config, runtime, { storeId, outlives });
+      const engine = new Engine({ ...connection, config, runtime, readOnly, appends, storeId, catalog, journals });
       try {
         await engine.#resume({ upload: false });
+        // Empty now, and not used any more: another process may have it.
+        if (config.storage.object.ackAfterUpload) await journals?.close();
       } catch (error) {
         await engine.close().catch(() => undefined);
         throw error;
@@ -110,8 +117,8 @@ export class Engine implements EngineApi {
       cache: this.#cache,
       sparseIndexes: this.#sparseIndexes,
       runtime,
-      readOnly: parts.readOnly,
-      ackAfterUpload: config.storage.object.ackAfterUpload || parts.readOnly,
+      appends: parts.appends,
+      ackAfterUpload: config.storage.object.ackAfterUpload || !parts.appends,
       batchBytesMax: config.batch.maxBytes,
       shard: (id) => this.#shard(id),
       throwIfClosed: () => this.#throwIfClosed(),

@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import type { ShardId, TopicId } from "../domain.ts";
 import { ConfigError } from "../errors.ts";
-import { JournalDirectory } from "../journal/journal-directory.ts";
+import { JournalDirectory, storeOf } from "../journal/journal-directory.ts";
 import { Journal } from "../journal/journal.ts";
 import type { JournalMetrics } from "../journal/reports.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -40,6 +40,8 @@ export async function openJournals(
     ]);
   }
   const { fileSystem } = runtime;
+  // Left by another store that used this directory once: nothing in it is ours, and none is made.
+  if (!create && (await storeOf(config.journal.path, fileSystem)) !== storeId) return undefined;
   return await JournalDirectory.open({ path: config.journal.path, storeId, fileSystem, create });
 }
 

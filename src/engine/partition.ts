@@ -1,4 +1,11 @@
-import type { AckLevel, AppendReceipt, Offset, PartitionId, Watermarks } from "../domain.ts";
+import {
+  partitionKey,
+  type AckLevel,
+  type AppendReceipt,
+  type Offset,
+  type PartitionId,
+  type Watermarks,
+} from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError } from "../errors.ts";
 import { decodeRecords } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
@@ -7,6 +14,7 @@ import { sleep } from "../runtime/clock.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ObjectCache } from "../shard/object-cache.ts";
 import { readBatches } from "../shard/partition-reader.ts";
+import type { AppendTarget } from "../shard/pending.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type {
@@ -32,7 +40,7 @@ export interface EngineContext {
   readonly cache: ObjectCache;
   readonly sparseIndexes: SparseIndexes;
   readonly runtime: Runtime;
-  readonly readOnly: boolean;
+  readonly appends: boolean;
   readonly ackAfterUpload: boolean;
   readonly batchBytesMax: number;
   shard(id: number): Shard;
@@ -45,6 +53,7 @@ export class Partition implements PartitionApi {
   readonly #context: EngineContext;
   readonly #description: TopicDescription;
   readonly #id: PartitionId;
+  readonly #target: AppendTarget;
   readonly #shard: Shard;
 
   constructor(context: EngineContext, description: TopicDescription, number: number, shard: Shard) {
@@ -53,6 +62,7 @@ export class Partition implements PartitionApi {
     this.#context = context;
     this.#description = description;
     this.#id = { topicId: description.id, partition: number };
+    this.#target = { ...this.#id, key: partitionKey(this.#id), compression: description.compression };
     this.#shard = shard;
   }
 
@@ -62,22 +72,22 @@ export class Partition implements PartitionApi {
   }
 
   append(input: readonly LogRecord[] | EncodedAppend, options: AppendOptions = {}): Promise<AppendReceipt> {
-    const { catalog, readOnly } = this.#context;
+    const { catalog, appends, ackAfterUpload } = this.#context;
     try {
       this.#context.throwIfClosed();
-      if (readOnly)
+      if (!appends)
         throw new InvalidArgumentError(
           "engine",
           "read-only",
-          "it was opened read-only: open it without readOnly to append",
+          "it was opened read-only, or with appends: false: open it without them to append",
         );
       const body = isEncoded(input) ? input.encodedBatch : input;
       const level = this.#level(options.ack);
-      const target = { ...this.#id, compression: this.#description.compression };
-      const checking = catalog.check(this.#description);
-      if (checking === undefined) return this.#shard.append(target, body, level, options.signal);
+      // With a journal appends go on while the store is away, and with it the catalog.
+      const checking = catalog.check(this.#description, !ackAfterUpload);
+      if (checking === undefined) return this.#shard.append(this.#target, body, level, options.signal);
       const own = body instanceof Uint8Array ? body : copyRecords(body);
-      return checking.then(() => this.#shard.append(target, own, level, options.signal));
+      return checking.then(() => this.#shard.append(this.#target, own, level, options.signal));
     } catch (error) {
       return Promise.reject(error);
     }

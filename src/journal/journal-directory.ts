@@ -89,6 +89,17 @@ export class JournalDirectory {
   }
 }
 
+/**
+ * The id of the store that a directory of journals belongs to, found without the lock; undefined: nobody has used it yet. Errors:
+ * CorruptionError, UnsupportedVersionError, else Node's own.
+ */
+export async function storeOf(path: string, fileSystem: FileSystem): Promise<string | undefined> {
+  const found = (await readChecked(fileSystem, joinPath(path, STORE), FORMAT, VERSION)) as
+    | { readonly storeId?: unknown }
+    | undefined;
+  return typeof found?.storeId === "string" ? found.storeId : undefined;
+}
+
 /** As the holder wrote it; it may be writing just now. */
 async function holderOf(lock: RandomAccessFile): Promise<LockHeldError["holder"]> {
   try {

@@ -2,19 +2,13 @@ import { InvariantError } from "../errors.ts";
 import { joinPath, type FileSystem } from "../runtime/file-system.ts";
 import type { RandomAccessFile } from "../runtime/random-access-file.ts";
 import { diskError } from "./disk-error.ts";
+import { makeSlot } from "./make-slot.ts";
 import type { JournalSettings } from "./options.ts";
 import type { ReadHandles } from "./read-handles.ts";
 import { slotName, type Scan } from "./scan.ts";
-import { writeAll } from "./whole-io.ts";
 
-/** One write into a fresh file: larger ones are several times slower where the page cache has to make new pages. */
-const ZEROS_BYTES = 256 * 1024;
-/** Between two syncs of a file being made, so that the sync of a frame does not wait behind many MiB of zeros. */
-const ZEROS_PER_SYNC = 4 * 1024 * 1024;
 /** File sizes are multiples of it, whatever the blocks of this run. */
 const FILE_UNIT_BYTES = 4096;
-
-const zeros = Buffer.alloc(ZEROS_BYTES);
 
 /** A slot of the journal and what this process knows about it. */
 export interface JournalFile {
@@ -227,25 +221,9 @@ export class JournalFiles {
     if (file === undefined) return this.#mayCreate() ? this.#create() : undefined;
     // A recovery that finds these frames overwritten must find, too, that they were freed.
     if (file.lastSequence > this.#host.freedOnDisk()) await this.#writeFreed();
-    if (this.#settings.fsync !== "never" && file.fileNumber === 0) await this.#settle(file);
     await this.openWriter(file);
     this.recycled++;
     return file;
-  }
-
-  /** A blank file that was found: a crash may have come between its making and its syncing. */
-  async #settle(file: JournalFile): Promise<void> {
-    try {
-      const handle = await this.#fileSystem.open(file.path, { access: "write" });
-      try {
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await this.#fileSystem.syncDirectory(this.#directory);
-    } catch (error) {
-      throw diskError("fsync", file.path, error);
-    }
   }
 
   async #tidy(): Promise<void> {
@@ -298,28 +276,11 @@ export class JournalFiles {
     this.#files.delete(file.slot);
   }
 
-  /** Overwriting bytes that are on the disk already costs a sync half of what growing a file does. */
   async #create(): Promise<JournalFile> {
     let slot = 0;
     while (this.#files.has(slot)) slot++;
     const path = joinPath(this.#directory, slotName(slot));
-    const durable = this.#settings.fsync !== "never";
-    try {
-      // Left by a creation that failed and could not be cleaned up either.
-      await this.#fileSystem.remove(path);
-      const handle = await this.#fileSystem.open(path, { access: "write", create: "new" });
-      try {
-        await this.#fill(handle, durable);
-      } catch (error) {
-        await handle.close().catch(() => undefined);
-        await this.#fileSystem.remove(path);
-        throw error;
-      }
-      await handle.close();
-      if (durable) await this.#fileSystem.syncDirectory(this.#directory);
-    } catch (error) {
-      throw diskError("creation", path, error);
-    }
+    await makeSlot(this.#fileSystem, this.#directory, path, this.fileSizeBytes, this.#settings.fsync !== "never");
     const file: JournalFile = {
       slot,
       path,
@@ -335,19 +296,5 @@ export class JournalFiles {
     this.created++;
     await this.openWriter(file);
     return file;
-  }
-
-  async #fill(handle: RandomAccessFile, durable: boolean): Promise<void> {
-    let unsynced = 0;
-    for (let at = 0; at < this.fileSizeBytes;) {
-      const piece = zeros.subarray(0, Math.min(ZEROS_BYTES, this.fileSizeBytes - at));
-      await writeAll(handle, piece, at);
-      at += piece.length;
-      unsynced += piece.length;
-      if (!durable || unsynced < ZEROS_PER_SYNC) continue;
-      await handle.datasync();
-      unsynced = 0;
-    }
-    if (durable) await handle.sync();
   }
 }

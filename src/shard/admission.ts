@@ -36,6 +36,13 @@ export class Admission {
     return this.#bytes;
   }
 
+  /** true: there is room, nobody waits for it, and the caller owes `leave(bytes)` now. */
+  tryEnter(bytes: number): boolean {
+    if (this.#next !== this.#waiting.length || this.#bytes + bytes > this.#options.maxBytes) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+
   /**
    * Calls `granted` once there is room, at once where there is; afterwards the caller owes `leave(bytes)`. Calls `refused` with
    * `OverloadedError` after `maxWaitMs`, or `AbortedError` when the signal fires first. Exactly one of the two is called.
@@ -46,8 +53,7 @@ export class Admission {
       refused(new AbortedError("append", { cause: signal.reason }));
       return;
     }
-    if (this.#next === this.#waiting.length && this.#bytes + bytes <= this.#options.maxBytes) {
-      this.#bytes += bytes;
+    if (this.tryEnter(bytes)) {
       granted();
       return;
     }

@@ -1,4 +1,4 @@
-import { partitionKey, type Offset } from "../domain.ts";
+import type { Offset } from "../domain.ts";
 import { asTierlogError, type TierlogError } from "../errors.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
@@ -97,7 +97,7 @@ export class FlushPipeline implements Pipeline {
   ): (() => void) | undefined {
     const { chain } = this.#options;
     if (waiter.level !== "buffered" || !chain.isOwner) return undefined;
-    const first = (this.#endOf(target, partitionKey(target)) + partition.records) as Offset;
+    const first = (this.#endOf(target, target.key) + partition.records) as Offset;
     const gathering = this.#gathering;
     return () => {
       gathering.bufferedAcks++;

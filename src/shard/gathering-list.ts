@@ -28,16 +28,21 @@ export class GatheringList {
     return this.#list.reduce((sum, gathering) => sum + gathering.pendingRecords(key), 0);
   }
 
+  /** What the last append went to. */
+  get last(): Gathering {
+    return this.#list[this.#list.length - 1] as Gathering;
+  }
+
   /** Where an append of so many bytes goes; counts it. */
-  add(target: AppendTarget, bytes: number): { readonly gathering: Gathering; readonly partition: PendingPartition } {
+  add(target: AppendTarget, bytes: number): PendingPartition {
     const { frameBytesMax, batchBytesMax } = this.#options;
-    let gathering = this.#list.at(-1) as Gathering;
+    let gathering = this.last;
     if (!gathering.isEmpty && framedBytes(gathering.bytes + bytes, gathering.appends + 1) > frameBytesMax) {
       gathering = new Gathering();
       this.#list.push(gathering);
     }
     gathering.add(bytes);
-    return { gathering, partition: gathering.partition(target, batchBytesMax) };
+    return gathering.partition(target, batchBytesMax);
   }
 
   /** Takes the first one out. */

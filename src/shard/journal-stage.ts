@@ -104,16 +104,16 @@ export class JournalStage {
 
   addRecords(target: AppendTarget, records: readonly LogRecord[], bytes: number, waiter: Waiter): void {
     const { runtime } = this.#options;
-    const { gathering, partition } = this.#waiting.add(target, bytes);
-    const ack = this.#bufferedAck(target, gathering, records.length, waiter);
+    const partition = this.#waiting.add(target, bytes);
+    const ack = this.#bufferedAck(target, records.length, waiter);
     partition.appendRecords(records, runtime.clock.now(), ack === undefined ? waiter : undefined);
     ack?.();
     this.wake();
   }
 
   addEncoded(target: AppendTarget, encoded: Uint8Array, records: number, bytes: number, waiter: Waiter): void {
-    const { gathering, partition } = this.#waiting.add(target, bytes);
-    const ack = this.#bufferedAck(target, gathering, records, waiter);
+    const partition = this.#waiting.add(target, bytes);
+    const ack = this.#bufferedAck(target, records, waiter);
     // A buffered ack gives the buffer back to its caller at once.
     const own = ack === undefined ? encoded : new Uint8Array(encoded);
     partition.appendEncoded(own, records, ack === undefined ? waiter : undefined);
@@ -133,10 +133,11 @@ export class JournalStage {
     this.wake();
   }
 
-  #bufferedAck(target: AppendTarget, gathering: Gathering, records: number, waiter: Waiter): (() => void) | undefined {
+  #bufferedAck(target: AppendTarget, records: number, waiter: Waiter): (() => void) | undefined {
     if (waiter.level !== "buffered") return undefined;
-    const key = partitionKey(target);
+    const { key } = target;
     const first = (this.durableEnd(target, key) + this.pendingRecords(key)) as Offset;
+    const gathering = this.#waiting.last;
     return () => {
       gathering.bufferedAcks++;
       waiter.resolve(bufferedReceipt(target, first, records, this.#epoch));

@@ -1,44 +1,49 @@
-import { partitionKey, type AckLevel, type AppendReceipt, type Epoch, type Offset, type TopicId } from "../domain.ts";
+import type { AckLevel, AppendReceipt, Epoch, Offset, TopicId } from "../domain.ts";
 import { InvariantError } from "../errors.ts";
 import { BatchBuilder, type SealedBatch } from "../record/batch-builder.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord } from "../record/record.ts";
 
-/** The partition of an append, and how its batches are stored. */
+/** The partition of appends, and how their batches are stored. */
 export interface AppendTarget {
   readonly topicId: TopicId;
   readonly partition: number;
+  /** `partitionKey` of the two, made once. */
+  readonly key: string;
   readonly compression: Compression;
 }
 
-/** One append that waits for its ack. */
-export interface Waiter {
+/** One append that waits for its ack: one object, there may be hundreds of thousands in a second. */
+export class Waiter {
+  readonly level: AckLevel;
   readonly resolve: (receipt: AppendReceipt) => void;
   readonly reject: (error: Error) => void;
-  readonly level: AckLevel;
+  /** Where the append begins: in the batch that it waits with, or in an earlier one of the same flush. */
+  first: PendingBatch | undefined;
+  firstDelta = 0;
+  /** End of the append, counted from the base offset of the batch that it waits with. */
+  nextDelta = 0;
+
+  constructor(level: AckLevel, resolve: Waiter["resolve"], reject: Waiter["reject"]) {
+    this.level = level;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
 }
 
-const LEVELS: readonly AckLevel[] = ["buffered", "journaled", "uploaded"];
-
-interface Claim {
-  readonly waiter: Waiter;
-  readonly partition: number;
-  /** Where the append begins: in this batch or an earlier one of the same flush. */
-  readonly first: PendingBatch;
-  readonly firstDelta: number;
-  /** End of the append, counted from this batch's base offset. */
-  readonly nextDelta: number;
-}
+const RANK: Record<AckLevel, number> = { buffered: 0, journaled: 1, uploaded: 2 };
 
 /** A batch on its way: an open builder, or an encoded batch. Gets its base offset when its flush is taken. */
 export class PendingBatch {
-  #claims: Claim[] = [];
+  readonly #partition: number;
+  #waiters: Waiter[] = [];
   #source: BatchBuilder | Uint8Array | undefined;
   #baseOffset: Offset | undefined;
 
-  constructor(source: BatchBuilder | Uint8Array) {
+  constructor(source: BatchBuilder | Uint8Array, partition: number) {
     this.#source = source;
+    this.#partition = partition;
   }
 
   /** undefined for an encoded batch, and once sealed. */
@@ -47,12 +52,16 @@ export class PendingBatch {
   }
 
   /** Appends that end here and wait for their ack. */
-  get claims(): number {
-    return this.#claims.length;
+  get waiting(): number {
+    return this.#waiters.length;
   }
 
-  claim(claim: Claim): void {
-    this.#claims.push(claim);
+  /** An append that began at `firstDelta` of `first` ends here, at `nextDelta`. */
+  endHere(waiter: Waiter, first: PendingBatch, firstDelta: number, nextDelta: number): void {
+    waiter.first = first;
+    waiter.firstDelta = firstDelta;
+    waiter.nextDelta = nextDelta;
+    this.#waiters.push(waiter);
   }
 
   /** REQUIRES: `assign` was called. */
@@ -86,33 +95,33 @@ export class PendingBatch {
 
   /** Acknowledges the appends that end here and asked for no more than `level`: how many. REQUIRES: `assign` was called. */
   reached(level: AckLevel, epoch: Epoch): number {
-    const claims = this.#claims;
-    if (claims.length === 0) return 0;
-    const rank = LEVELS.indexOf(level);
-    const left: Claim[] = [];
-    for (const claim of claims) {
-      const { waiter, partition, first, firstDelta, nextDelta } = claim;
-      if (LEVELS.indexOf(waiter.level) > rank) {
-        left.push(claim);
+    const waiters = this.#waiters;
+    if (waiters.length === 0) return 0;
+    const rank = RANK[level];
+    const { baseOffset } = this;
+    const partition = this.#partition;
+    let left = 0;
+    for (const waiter of waiters) {
+      if (RANK[waiter.level] > rank) {
+        waiters[left++] = waiter;
         continue;
       }
       waiter.resolve({
         partition,
-        firstOffset: (first.baseOffset + firstDelta) as Offset,
-        nextOffset: (this.baseOffset + nextDelta) as Offset,
+        firstOffset: ((waiter.first ?? this).baseOffset + waiter.firstDelta) as Offset,
+        nextOffset: (baseOffset + waiter.nextDelta) as Offset,
         level,
         epoch,
       });
     }
-    this.#claims = left;
-    return claims.length - left.length;
+    const reached = waiters.length - left;
+    waiters.length = left;
+    return reached;
   }
 
   /** Rejects the appends that end here and still wait. */
   failed(error: Error): void {
-    const claims = this.#claims;
-    this.#claims = [];
-    for (const { waiter } of claims) waiter.reject(error);
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 }
 
@@ -156,19 +165,15 @@ export class PendingPartition {
       }
     }
     this.#records += records.length;
-    if (waiter === undefined) return;
-    const { partition } = this.target;
-    pending.claim({ waiter, partition, first, firstDelta, nextDelta: builder.recordCount });
+    if (waiter !== undefined) pending.endHere(waiter, first, firstDelta, builder.recordCount);
   }
 
   /** REQUIRES: `checkEncodedBatch` passed. Takes `encoded` over. */
   appendEncoded(encoded: Uint8Array, recordCount: number, waiter: Waiter | undefined): void {
-    const pending = new PendingBatch(encoded);
+    const pending = new PendingBatch(encoded, this.target.partition);
     this.batches.push(pending);
     this.#records += recordCount;
-    if (waiter === undefined) return;
-    const { partition } = this.target;
-    pending.claim({ waiter, partition, first: pending, firstDelta: 0, nextDelta: recordCount });
+    if (waiter !== undefined) pending.endHere(waiter, pending, 0, recordCount);
   }
 
   #open(): { pending: PendingBatch; builder: BatchBuilder } {
@@ -179,7 +184,7 @@ export class PendingPartition {
   #fresh(): { pending: PendingBatch; builder: BatchBuilder } {
     // Base offset and epoch are patched in when the flush is taken: both lie outside the CRC.
     const builder = new BatchBuilder({ baseOffset: 0 as Offset, epoch: 0 as Epoch, maxBytes: this.#batchBytesMax });
-    const pending = new PendingBatch(builder);
+    const pending = new PendingBatch(builder, this.target.partition);
     this.batches.push(pending);
     return { pending, builder };
   }
@@ -233,11 +238,10 @@ export class Gathering {
   }
 
   partition(target: AppendTarget, batchBytesMax: number): PendingPartition {
-    const key = partitionKey(target);
-    let pending = this.#partitions.get(key);
+    let pending = this.#partitions.get(target.key);
     if (pending === undefined) {
       pending = new PendingPartition(target, batchBytesMax);
-      this.#partitions.set(key, pending);
+      this.#partitions.set(target.key, pending);
     }
     return pending;
   }
@@ -264,7 +268,7 @@ export class Gathering {
 
   /** Does an append still wait for its ack? */
   get isAwaited(): boolean {
-    for (const batch of this.#batches()) if (batch.claims > 0) return true;
+    for (const batch of this.#batches()) if (batch.waiting > 0) return true;
     return false;
   }
 

@@ -29,11 +29,13 @@ export interface ShardRecovery {
 class TakenOver implements FenceJournal {
   readonly #journal: Journal | undefined;
   readonly #chain: IndexChain;
+  readonly #localId: string | undefined;
   #ended: { readonly fence: Fence; readonly released: boolean } | undefined;
 
-  constructor(chain: IndexChain, journal: Journal | undefined) {
+  constructor(chain: IndexChain, journal: Journal | undefined, localId: string | undefined) {
     this.#chain = chain;
     this.#journal = journal;
+    this.#localId = localId;
   }
 
   async idBehind(fence: Fence | undefined): Promise<string> {
@@ -53,16 +55,17 @@ class TakenOver implements FenceJournal {
   get diskLost(): boolean {
     if (this.#ended === undefined || this.#ended.released) return false;
     const { journalId } = this.#ended.fence;
-    return journalId !== NO_JOURNAL && journalId !== this.#chain.state.fence?.journalId;
+    return ![NO_JOURNAL, this.#localId, this.#chain.state.fence?.journalId].includes(journalId);
   }
 }
 
-/** Takes the shard over with the id of `journal`, if there is one. */
+/** Takes the shard over with the id of `journal`, if there is one. `localId`: of a journal that is here, empty and not in use any more. */
 export async function takeOver(
   chain: IndexChain,
   journal: Journal | undefined,
+  localId?: string,
 ): Promise<{ readonly epoch: Epoch; readonly diskLost: boolean }> {
-  const taken = new TakenOver(chain, journal);
+  const taken = new TakenOver(chain, journal, localId);
   const epoch = await chain.takeOver(taken);
   const { fence } = chain.state;
   if (fence !== undefined) journal?.fenceLive(fence.writeId);

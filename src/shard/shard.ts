@@ -25,7 +25,7 @@ import { FlushPipeline } from "./flush-pipeline.ts";
 import { JournaledPipeline, type JournaledSettings, type UploadLag } from "./journaled-pipeline.ts";
 import type { ObjectCache } from "./object-cache.ts";
 import { readCommitted } from "./partition-reader.ts";
-import type { AppendTarget, Waiter } from "./pending.ts";
+import { Waiter, type AppendTarget } from "./pending.ts";
 import type { FlushSettings, Pipeline, PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
 import { lossOf, NOTHING_REPLAYED, takeOver, type ShardRecovery } from "./recovery.ts";
@@ -95,6 +95,8 @@ export class Shard {
   readonly #journaled: JournaledPipeline | undefined;
   /** Of an earlier process, where the journal is not in use any more; gone once it was emptied. */
   #leftover: ShardJournal | undefined;
+  /** The id of that journal then. */
+  #emptiedId: string | undefined;
   #folded = false;
   #closed = false;
   #committedLinks = 0;
@@ -102,6 +104,8 @@ export class Shard {
   #appendedBytes = 0;
   #storedBytes = 0;
   readonly #listeners = new Set<() => void>();
+  /** The least of all limits. */
+  readonly #appendBytesMax: number;
 
   constructor(options: ShardOptions) {
     this.#options = options;
@@ -115,6 +119,10 @@ export class Shard {
       logger: runtime.logger,
       checkpointEvery: settings.checkpointEvery,
     });
+    this.#appendBytesMax = Math.min(
+      settings.pendingBytesMax,
+      journal?.inUse === true ? journal.settings.appendBytesMax : Number.POSITIVE_INFINITY,
+    );
     if (journal?.inUse === true) {
       this.#journaled = this.#journaledPipeline(journal);
       this.#pipeline = this.#journaled;
@@ -158,7 +166,7 @@ export class Shard {
   async #takeOver(): Promise<void> {
     await this.#drainLeftover();
     if (this.#chain.isOwner) return;
-    const { diskLost } = await takeOver(this.#chain, undefined);
+    const { diskLost } = await takeOver(this.#chain, undefined, this.#emptiedId);
     if (!diskLost) return;
     const { shard, onRecovery } = this.#options;
     const nothing = { replayed: NOTHING_REPLAYED, setAside: undefined, tornTail: undefined };
@@ -173,6 +181,7 @@ export class Shard {
       await pipeline.resume();
       await pipeline.flush();
       this.#leftover = undefined;
+      this.#emptiedId = journal.journalId;
     } finally {
       await pipeline.end(new ClosedError(`journal of shard ${this.id}`));
     }
@@ -243,35 +252,59 @@ export class Shard {
       if (!(input instanceof Uint8Array)) checkRecords(input, settings.batchBytesMax);
       const bytes = input instanceof Uint8Array ? input.length : recordsBytes(input);
       this.#checkSize(bytes);
-      const waiter: Waiter = { level, resolve, reject };
-      let body = input;
-      let waits = true;
-      admission.enter(
-        bytes,
-        () => {
-          waits = false;
-          try {
-            // It may have waited for room: the shard can be closed by now, and what it would enter never flushed.
-            if (this.#closed) throw new ClosedError(`shard ${this.id}`);
-            this.#enqueue(target, body, encodedRecords, bytes, waiter);
-          } catch (error) {
-            admission.leave(bytes);
-            reject(asTierlogError(error));
-          }
-        },
-        (error) => {
-          waits = false;
-          reject(error);
-        },
-        signal,
-      );
-      // The caller may reuse array and buffers as soon as it has its promise.
-      if (waits && !(input instanceof Uint8Array)) body = copyRecords(input);
+      const waiter = new Waiter(level, resolve, reject);
+      if (signal === undefined && admission.tryEnter(bytes)) this.#enter(target, input, encodedRecords, bytes, waiter);
+      else this.#enterLater(target, input, encodedRecords, bytes, waiter, signal);
     });
+  }
+
+  /** REQUIRES: `bytes` are admitted. */
+  #enter(
+    target: AppendTarget,
+    input: readonly LogRecord[] | Uint8Array,
+    encodedRecords: number,
+    bytes: number,
+    waiter: Waiter,
+  ): void {
+    try {
+      // It may have waited for room: the shard can be closed by now, and what it would enter never flushed.
+      if (this.#closed) throw new ClosedError(`shard ${this.id}`);
+      this.#enqueue(target, input, encodedRecords, bytes, waiter);
+    } catch (error) {
+      this.#options.admission.leave(bytes);
+      waiter.reject(asTierlogError(error));
+    }
+  }
+
+  #enterLater(
+    target: AppendTarget,
+    input: readonly LogRecord[] | Uint8Array,
+    encodedRecords: number,
+    bytes: number,
+    waiter: Waiter,
+    signal: AbortSignal | undefined,
+  ): void {
+    let body = input;
+    let waits = true;
+    this.#options.admission.enter(
+      bytes,
+      () => {
+        waits = false;
+        this.#enter(target, body, encodedRecords, bytes, waiter);
+      },
+      (error) => {
+        waits = false;
+        waiter.reject(error);
+      },
+      signal,
+    );
+    // The caller may reuse array and buffers as soon as it has its promise.
+    if (waits && !(input instanceof Uint8Array)) body = copyRecords(input);
   }
 
   #checkSize(bytes: number): void {
     const { settings, journal } = this.#options;
+    if (bytes <= this.#appendBytesMax) return;
     const limits = [{ name: "flush.max_pending", max: settings.pendingBytesMax }];
     if (this.#journaled !== undefined && journal !== undefined) {
       limits.push({ name: "journal.file_size, less the framing", max: journal.settings.appendBytesMax });
@@ -322,9 +355,9 @@ export class Shard {
       const flushed = this.#journaled === undefined ? this.flush() : this.#journaled.drain().catch(() => undefined);
       if (!(await timeout.before(flushed)) && this.#journaled === undefined) throw error.withEffect("unknown");
     } finally {
-      undrained = this.#journaled?.lag ?? undrained;
-      const drained = this.#journaled === undefined || this.#journaled.isDrained;
-      if (!timeout.isOver && drained) await timeout.before(this.#release());
+      undrained = this.#journaled?.undrained ?? undrained;
+      // Only where nothing is left that a successor would have to miss.
+      if (!timeout.isOver && undrained.records === 0) await timeout.before(this.#release());
       const ending = this.#pipeline.end(error).then(() => this.#chain.close());
       await timeout.before(
         ending.catch((reason: unknown) => this.#warn("was not closed in order", reason)),

@@ -1,5 +1,5 @@
 import { partitionKey, type Epoch, type Offset, type PartitionId } from "../domain.ts";
-import { CorruptionError, InvariantError } from "../errors.ts";
+import { CorruptionError, InvariantError, NotFoundError } from "../errors.ts";
 import type { Frame } from "../journal/frame.ts";
 import type { Journal } from "../journal/journal.ts";
 import { readBatchHeader } from "../record/batch.ts";
@@ -279,9 +279,13 @@ export class UploadQueue {
 
   /** undefined where the frame was committed and freed meanwhile. */
   async #readStored(sequence: number): Promise<readonly PlacedBatch[] | undefined> {
-    for await (const frame of this.#journal.frames(sequence - 1)) {
-      if (frame.sequence !== sequence) return undefined;
-      return queued(frame, await this.#journal.readPayload(sequence)).batches;
+    try {
+      for await (const frame of this.#journal.frames(sequence - 1)) {
+        if (frame.sequence !== sequence) return undefined;
+        return queued(frame, await this.#journal.readPayload(sequence)).batches;
+      }
+    } catch (error) {
+      if (!(error instanceof NotFoundError)) throw error;
     }
     return undefined;
   }

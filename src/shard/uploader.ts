@@ -1,6 +1,5 @@
 import { partitionKey } from "../domain.ts";
 import { asTierlogError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
-import type { IndexChain } from "../index-chain/index-chain.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
 import { CommitQueue } from "./commit-queue.ts";
@@ -236,7 +235,13 @@ export class Uploader {
     if (this.#flights.length > 0) throw new InvariantError("frames are judged while they are on their way");
     let count = 0;
     for (const { batches } of queue.loaded) {
-      if (!batches.every((batch) => isInChain(chain, batch))) break;
+      const inChain = batches.every((batch) => {
+        const extents = chain.state.extents(batch);
+        if (extents === undefined || extents.nextOffset < batch.nextOffset) return false;
+        // Another writer's records may stand at these offsets.
+        return extents.at(extents.find(batch.baseOffset)).leaderEpoch === batch.epoch;
+      });
+      if (!inChain) break;
       count++;
     }
     queue.putBack(count);
@@ -285,6 +290,7 @@ export class Uploader {
   }
 
   #pumpIn(delayMs: number): void {
+    this.#pause?.cancel();
     this.#pause = this.#options.runtime.clock.schedule(delayMs, () => {
       this.#pause = undefined;
       this.#pump();
@@ -307,13 +313,6 @@ export class Uploader {
     for (const { abort } of this.#flights.takeFrom(0)) abort.abort(error);
     this.#tellWaiting(error);
   }
-}
-
-/** By epoch, not by offset alone: behind another's fence our offsets may hold its records, and ours are in no chain. */
-function isInChain({ state }: IndexChain, batch: PlacedBatch): boolean {
-  const extents = state.extents(batch);
-  if (extents === undefined || batch.nextOffset > extents.nextOffset) return false;
-  return extents.at(extents.find(batch.baseOffset)).leaderEpoch === batch.epoch;
 }
 
 /** The batches of some frames, partition by partition, each in the order of its offsets. */

@@ -327,6 +327,18 @@ describe("the journal", () => {
     expect((await problems("", env("0s")))[0]).toContain('"0s" is below the minimum of 1s');
   });
 
+  test("where a file is told, where a journal is needed", async () => {
+    const toml = '[system.journal]\npath = "/var/journal"\n';
+    const fileSystem = {
+      stat: (path: string) =>
+        path === "/var/journal" ? Promise.resolve({ sizeBytes: 1, identity: "" }) : Promise.reject(failure("ENOENT")),
+    };
+    expect(await problems(`${toml}${journaled}`, { fileSystem })).toEqual([
+      'system.journal.path: "/var/journal" is a file; it must be a directory or not exist yet',
+    ]);
+    expect((await load(toml, { fileSystem })).config.journal.path).toBe("/var/journal");
+  });
+
   const warned = async (toml: string): Promise<readonly string[]> => (await load(toml)).warnings;
   const journaled = "[system.storage.object]\nack_after_upload = false\n";
 

@@ -8,6 +8,13 @@ test.each([
     page: "index-file-format.md",
     dumps: [{ file: "index-append.idx" }, { file: "index-data-objects.idx", from: 163, to: 445 }],
   },
+  {
+    page: "journal-format.md",
+    dumps: [
+      { file: "journal-frame.jrn", to: 253 },
+      { file: "journal-frame.jrn", from: 512, to: 552 },
+    ],
+  },
   { page: "data-object-format.md", dumps: [{ file: "data-object.log" }, { file: "data-object-tail.bin" }] },
 ])("the annotated dumps in docs/$page are the golden files, byte for byte", ({ page, dumps }) => {
   const text = readFileSync(new URL(`../../docs/${page}`, import.meta.url), "utf8");

@@ -85,3 +85,29 @@ test("a data path that is a file", async () => {
   expect(exitCode).toBe(78);
   expect(stderr).toContain("is a file; it must be a directory or not exist yet");
 });
+
+test("what has no effect is warned of, and is no error", async () => {
+  const flags = ["--set=system.journal.fsync_interval=50ms", "--set=system.fence.lease=30s"];
+  const human = await place.run(["config", "check", ...flags]);
+  expect(human.exitCode).toBe(0);
+  expect(human.stderr.split("\n")).toEqual([
+    expect.stringMatching(/^warning: system\.journal\.fsync_interval does nothing with /),
+    expect.stringMatching(/^warning: system\.fence\.lease does nothing with /),
+    "",
+  ]);
+  expect(human.stdout.toString()).toMatch(/^system\.fence\.lease +30s +flag /m);
+  expect(human.stdout.toString()).toMatch(/^system\.journal\.path +.*\/tierlog-data\/journal +default$/m);
+  const json = await place.run(["config", "check", "--json", ...flags]);
+  expect(jsonLines(json.stderr)).toHaveLength(2);
+  expect(
+    (
+      await place.run([
+        "config",
+        "check",
+        ...flags,
+        "--set=system.journal.fsync=interval",
+        "--set=system.storage.object.ack_after_upload=false",
+      ])
+    ).stderr,
+  ).toBe("");
+});

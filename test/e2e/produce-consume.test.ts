@@ -50,6 +50,23 @@ test("--file, keys, --batch-lines and --print-acks", async () => {
   for (const { key, partition } of records) expect(partition).toBe(homes.get(key));
 });
 
+test("--ack: a level that is there, one that is not, one that nobody knows", async () => {
+  await topic("t");
+  const [ack] = jsonLines(await place.done(["produce", "t", "--ack", "uploaded", "--print-acks"], "a\n"));
+  expect(ack).toMatchObject({ firstOffset: 0, nextOffset: 1, level: "uploaded" });
+  const journaled = await place.run(["produce", "t", "--ack", "journaled", "--json"], "b\n");
+  expect(journaled.exitCode).toBe(64);
+  expect(jsonLines(journaled.stderr).at(-1)).toMatchObject({
+    error: { code: "TIERLOG_INVALID_ARGUMENT", argument: "ack" },
+  });
+  const unknown = await place.run(["produce", "t", "--ack", "synced"], "c\n");
+  expect([unknown.exitCode, unknown.stderr]).toEqual([
+    64,
+    'tierlog: --ack: "synced" is none of buffered, journaled, uploaded\n',
+  ]);
+  expect((await place.done(["consume", "t"])).toString()).toBe("a\n");
+});
+
 test("--partition, --from, --max", async () => {
   await topic("t", 3);
   await place.done(["produce", "t", "--partition", "1"], "a\nb\nc\nd\n");

@@ -2,7 +2,10 @@ import { afterEach, expect, test } from "vitest";
 
 import type { Config } from "../../src/config/config.ts";
 import { Cluster, readAll, testConfig, values } from "../support/engine.ts";
+import { createMemoryStore } from "../../src/object-store/memory-store.ts";
+import { FaultyStore } from "../shard/faulty-store.ts";
 import { SimulatedDisk } from "../support/simulated-disk.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
 
 const TOPIC = "events";
 let cluster = new Cluster();
@@ -22,20 +25,47 @@ async function openOn(disk: SimulatedDisk, overrides: Partial<Config> = {}) {
   return await cluster.open(config(overrides), { runtime: { fileSystem: disk } });
 }
 
-test("frames whose offsets hold another writer's records are not taken for uploaded", async () => {
-  const first = await openOn(new SimulatedDisk());
-  await first.createTopic(TOPIC, { partitions: 1 });
-  const partition = (await first.topic(TOPIC)).partition(0);
-  await partition.append(values("a"));
-
-  const second = await openOn(new SimulatedDisk());
-  await (await second.topic(TOPIC)).partition(0).append(values("x", "y", "z"), { ack: "uploaded" });
-
-  await expect(partition.append(values("b"), { ack: "uploaded" })).rejects.toMatchObject({
-    kind: "fenced",
-    effect: "none",
+/** The result of `work`, with virtual time running on. */
+async function inTime<T>(clock: VirtualClock, work: Promise<T>): Promise<T> {
+  let settled = false;
+  const done = work.finally(() => {
+    settled = true;
   });
-  await first.close();
-  expect(first.recoveryReports()).toMatchObject([{ outcome: "set-aside", setAside: { records: 2 } }]);
-  expect(await readAll((await second.topic(TOPIC)).partition(0))).toEqual(["x", "y", "z"]);
+  done.catch(() => undefined);
+  for (let i = 0; i < 10_000; i++) {
+    await clock.advance(20);
+    if (settled) break;
+  }
+  return await done;
+}
+
+test("a journal is closed with its engine, however long the store does not answer", async () => {
+  const faulty = new FaultyStore(createMemoryStore());
+  cluster = new Cluster(faulty.store);
+  const clock = new VirtualClock();
+  const disk = new SimulatedDisk();
+  const engine = await inTime(
+    clock,
+    cluster.open(config({ shutdownTimeoutMs: 50 }), { runtime: { clock, fileSystem: disk } }),
+  );
+  await inTime(clock, engine.createTopic(TOPIC, { partitions: 1 }));
+  const partition = (await inTime(clock, engine.topic(TOPIC))).partition(0);
+  await inTime(clock, partition.append(values("a"), { ack: "uploaded" }));
+  faulty.fate = () => "lost-before";
+  faulty.readsFail = true;
+  const refused = partition.append(values("b"), { ack: "uploaded" });
+  await expect(inTime(clock, refused)).rejects.toMatchObject({ effect: "unknown" });
+  // By now it takes the shard over from itself, and the store says nothing.
+  await clock.advance(10_000);
+
+  await expect(inTime(clock, engine.close())).resolves.toMatchObject({ journaled: [{ records: 1 }] });
+  expect(disk.openFiles).toBe(0);
+  const calls = disk.calls.length;
+  faulty.fate = () => "pass";
+  faulty.readsFail = false;
+  const next = await openOn(disk.afterKill());
+  await next.recover();
+  await clock.advance(120_000);
+  expect(disk.calls.length).toBe(calls);
+  expect(await readAll((await next.topic(TOPIC)).partition(0))).toEqual(["a", "b"]);
 });

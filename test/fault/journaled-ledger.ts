@@ -5,8 +5,15 @@ import { decodeRecords, readBatchHeader } from "../../src/record/batch.ts";
 
 /** What the append of one record was told. */
 type Told =
-  | { readonly kind: "acked"; readonly level: AckLevel; readonly offset: number; readonly epoch: number; readonly by: string }
-  | { readonly kind: "unknown" | "none"; readonly by: string };
+  | {
+      readonly kind: "acked";
+      readonly level: AckLevel;
+      readonly offset: number;
+      readonly epoch: number;
+      readonly by: string;
+    }
+  | { readonly kind: "unknown"; readonly by: string }
+  | { readonly kind: "none"; readonly by: string };
 
 interface Stored {
   readonly value: string;

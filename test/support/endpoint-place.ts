@@ -3,8 +3,7 @@ import type { ConfigOverrides } from "../../src/config/override-settings.ts";
 import { defaultConfig } from "../../src/config/resolve-config.ts";
 import { createS3Store } from "../../src/object-store/s3-store.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
-import { S3Endpoint } from "../../src/testing/s3-endpoint.ts";
-import type { S3BackendOptions } from "../../src/testing/s3/backend.ts";
+import { S3Endpoint, type S3EndpointOptions } from "../../src/testing/s3-endpoint.ts";
 
 export const ENDPOINT_BUCKET = "bucket";
 
@@ -16,7 +15,7 @@ export class EndpointPlace {
     this.endpoint = endpoint;
   }
 
-  static async start(options: S3BackendOptions = {}): Promise<EndpointPlace> {
+  static async start(options: S3EndpointOptions = {}): Promise<EndpointPlace> {
     return new EndpointPlace(await S3Endpoint.start({ buckets: [ENDPOINT_BUCKET], ...options }));
   }
 

@@ -79,59 +79,78 @@ export class SimulatedDisk implements FileSystem {
     return this.#crashed;
   }
 
-  /** The disk as the next process finds it after the death of this one: nothing is lost but the process. */
+  /** The disk as the next process finds it after the death of this one. What was not synced is still not: a power cut may follow. */
   afterKill(): SimulatedDisk {
-    return this.#next(
-      (inode) => inode.bytes,
-      (directory) => directory.entries,
-    );
+    const next = this.#sibling();
+    const copies = new Map<Inode, Inode>();
+    const copyOf = (inode: Inode): Inode => {
+      const known = copies.get(inode);
+      if (known !== undefined) return known;
+      const copy: Inode = {
+        number: inode.number,
+        bytes: Buffer.from(inode.bytes),
+        durable: Buffer.from(inode.durable),
+        dirty: new Set(inode.dirty),
+        locked: false,
+      };
+      copies.set(inode, copy);
+      return copy;
+    };
+    const namesOf = (names: ReadonlyMap<string, Inode>): Map<string, Inode> =>
+      new Map([...names].map(([name, inode]) => [name, copyOf(inode)]));
+    for (const [path, { entries, durable, pending }] of this.#directories) {
+      next.#directories.set(path, {
+        entries: namesOf(entries),
+        durable: namesOf(durable),
+        pending: pending.map((operation) =>
+          operation.kind === "remove" ? operation : { ...operation, inode: copyOf(operation.inode) },
+        ),
+      });
+    }
+    next.#inodes = this.#inodes;
+    return next;
   }
 
   /** The disk as it is after a power cut. */
   afterPowerCut(random: Random): SimulatedDisk {
-    return this.#next(
-      (inode) => {
-        const bytes = Buffer.alloc(random.float() < 0.5 ? inode.durable.length : inode.bytes.length);
-        inode.durable.copy(bytes);
-        for (const sector of inode.dirty) {
-          if (random.float() < 0.5) inode.bytes.copy(bytes, sector * SECTOR, sector * SECTOR, (sector + 1) * SECTOR);
-        }
-        return bytes;
-      },
-      (directory) => {
-        const names = new Map(directory.durable);
-        for (const operation of directory.pending) if (random.float() < 0.5) apply(names, operation);
-        return names;
-      },
-    );
+    const next = this.#sibling();
+    const contentOf = (inode: Inode): Buffer => {
+      const bytes = Buffer.alloc(random.float() < 0.5 ? inode.durable.length : inode.bytes.length);
+      inode.durable.copy(bytes);
+      for (const sector of inode.dirty) {
+        if (random.float() < 0.5) inode.bytes.copy(bytes, sector * SECTOR, sector * SECTOR, (sector + 1) * SECTOR);
+      }
+      return bytes;
+    };
+    for (const [path, directory] of this.#directories) {
+      const names = new Map(directory.durable);
+      for (const operation of directory.pending) if (random.float() < 0.5) apply(names, operation);
+      const entries = new Map<string, Inode>();
+      for (const [name, inode] of names) {
+        const bytes = contentOf(inode);
+        const durable = Buffer.from(bytes);
+        entries.set(name, { number: ++next.#inodes, bytes, durable, dirty: new Set(), locked: false });
+      }
+      next.#directories.set(path, { entries, durable: new Map(entries), pending: [] });
+    }
+    return next;
   }
 
-  /** The content of a file, to be changed in place: rot. */
+  /** The content of a file as a process sees it, to be looked at or changed in place. */
   bytesOf(path: string): Buffer {
     return this.#inode(path).bytes;
   }
 
-  #next(
-    contentOf: (inode: Inode) => Buffer,
-    namesOf: (directory: Directory) => ReadonlyMap<string, Inode>,
-  ): SimulatedDisk {
+  /** A bit flips, on the disk as well. */
+  flip(path: string, position: number): void {
+    const { bytes, durable } = this.#inode(path);
+    for (const content of [bytes, durable]) content[position]! ^= 1;
+  }
+
+  #sibling(): SimulatedDisk {
     const next = new SimulatedDisk();
     next.dsync = this.dsync;
     next.direct = this.direct;
-    for (const [path, directory] of this.#directories) {
-      const entries = new Map<string, Inode>();
-      for (const [name, inode] of namesOf(directory)) {
-        const bytes = Buffer.from(contentOf(inode));
-        entries.set(name, {
-          number: ++next.#inodes,
-          bytes,
-          durable: Buffer.from(bytes),
-          dirty: new Set(),
-          locked: false,
-        });
-      }
-      next.#directories.set(path, { entries, durable: new Map(entries), pending: [] });
-    }
     return next;
   }
 
@@ -151,10 +170,14 @@ export class SimulatedDisk implements FileSystem {
   async writeNew(path: string, bytes: Uint8Array, options?: { readonly durable: boolean }): Promise<void> {
     const file = await this.open(path, { access: "write", create: "new" });
     try {
-      await file.write(bytes, 0);
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at), at);
       if (options?.durable !== false) await file.sync();
-    } finally {
       await file.close();
+    } catch (error) {
+      await file.close();
+      // What is left behind by a crash stays.
+      if (!this.#crashed) this.#directories.get(dirname(path))?.entries.delete(basename(path));
+      throw error;
     }
   }
 
@@ -276,10 +299,10 @@ export class SimulatedDisk implements FileSystem {
         if (options.direct === true && (bytes.byteOffset % 4096 !== 0 || bytes.length % 4096 !== 0))
           throw diskProblem("EINVAL");
         const call: DiskCall = { call: "write", path, bytes: bytes.length, position };
+        this.calls.push(call);
         const answer = this.#ask(call);
         const taken =
           answer === undefined ? bytes.length : "error" in answer ? (answer.afterBytes ?? 0) : answer.shortBytes;
-        this.calls.push(call);
         const sectors = writeInto(inode, bytes.subarray(0, taken), position);
         await Promise.resolve();
         if (this.#crashed) throw new CrashedError();
@@ -371,7 +394,7 @@ function makeDurable(inode: Inode, sectors: Set<number>): void {
     durable = Buffer.alloc(inode.bytes.length);
     inode.durable.copy(durable);
   }
-  for (const sector of [...sectors]) {
+  for (const sector of sectors) {
     inode.bytes.copy(durable, sector * SECTOR, sector * SECTOR, (sector + 1) * SECTOR);
     inode.dirty.delete(sector);
   }

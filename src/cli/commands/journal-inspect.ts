@@ -1,7 +1,7 @@
 import type { Command } from "../command.ts";
 import { resolveContextConfig } from "../context.ts";
 import { EXIT_OK } from "../exit-code.ts";
-import { formatInspection } from "../journal/format-inspection.ts";
+import { formatInspection, inspectionJson } from "../journal/format-inspection.ts";
 import { readJournals } from "../journal/read-journals.ts";
 
 export const journalInspect: Command = {
@@ -21,8 +21,7 @@ export const journalInspect: Command = {
     const shard = args.integer("shard", 0, 9999);
     const { config } = await resolveContextConfig(context);
     const found = await readJournals(config, runtime.fileSystem, shard);
-    if (output.json)
-      await output.writeJson({ path: config.journal.path, journals: found.map(({ inspection }) => inspection) });
+    if (output.json) await output.writeJson({ path: config.journal.path, journals: found.map(inspectionJson) });
     else await output.writeLine(found.map(formatInspection).join("\n\n\n"));
     return EXIT_OK;
   },

@@ -13,7 +13,8 @@ import {
   planSalvage,
   type AppendedFile,
   type AsideFile,
-  type PlannedCut,
+  type BrokenJournal,
+  type CutJournal,
   type SalvagePlan,
 } from "../journal/salvage.ts";
 import { formatBytes, formatCount } from "../numbers.ts";
@@ -54,47 +55,55 @@ export const journalSalvage: Command = {
 async function tellPlan({ output }: CommandContext, args: ParsedArguments, plan: SalvagePlan): Promise<void> {
   const append = args.has("append");
   if (output.json) {
-    await output.writeJson({ done: false, cuts: plan.cuts, append: append ? plan.aside : [] });
+    await output.writeJson({ done: false, broken: plan.broken, append: append ? plan.aside : [] });
     return;
   }
   const sections = [
-    ...plan.cuts.map(({ shard, damage }) => `shard ${shard} would be cut at\n${damage.map(damageLine).join("\n")}`),
-    ...plan.aside.map(
-      ({ file, records, bytes, partitions, problem }) =>
-        `${file}: ${formatCount(records)} records, ${formatBytes(bytes)} ` +
-        (problem === undefined
-          ? `${append ? "would be appended" : "are set aside; --append would append them"}\n${formatRanges(partitions)}`
-          : `cannot be appended whole: ${problem}`),
-    ),
+    ...plan.broken.map(brokenLines),
+    ...plan.aside.map(({ file, records, partitions, problem }) => {
+      const head = `${file}: ${formatCount(records)} records`;
+      if (problem !== undefined) return `${head} can be read, then it is damaged: ${problem}`;
+      const fate = append ? "would be appended" : "are set aside; --append would append them";
+      return `${head} ${fate}\n${formatRanges(partitions)}`;
+    }),
   ];
-  const does = plan.cuts.length > 0 || (append && plan.aside.length > 0);
+  const does = plan.broken.some(({ cut }) => cut) || (append && plan.aside.length > 0);
   sections.push(does ? "Nothing was done: --yes does it." : "There is nothing to do.");
   await output.writeLine(sections.join("\n\n"));
 }
 
-function damageLine({ file, position, problem }: PlannedCut["damage"][number]): string {
-  return `  ${file}, byte ${position}: ${problem}`;
+function brokenLines({ shard, problems, cut, damage }: BrokenJournal): string {
+  const lines = [`shard ${shard} cannot be opened: ${problems.join("; ")}`];
+  if (!cut) return [...lines, "cutting it does not help"].join("\n");
+  const places = damage.map(({ file, position, sequence, problem }) => {
+    const frame = sequence === undefined ? "" : `frame ${sequence}: `;
+    return `  ${file}, byte ${position}: ${frame}${problem}`;
+  });
+  return [...lines, "it would be cut at the first of", ...places].join("\n");
 }
 
 async function carryOut(context: CommandContext, args: ParsedArguments, plan: SalvagePlan): Promise<void> {
   const { output } = context;
-  const cuts = plan.cuts.length === 0 ? [] : await cut(context, plan);
-  for (const { shard, file, records, bytes } of cuts) {
-    if (output.json) continue;
-    const behind =
-      file === undefined
-        ? "nothing stood behind the damage"
-        : `${formatCount(records)} records (${formatBytes(bytes)}) that stood behind the damage are in ${file}`;
-    await output.writeLine(`shard ${shard} is cut: ${behind}`);
+  const cuts = plan.broken.some(({ cut }) => cut) ? await cut(context, plan) : [];
+  if (!output.json) {
+    for (const report of cuts) await output.writeLine(formatCut(report));
   }
   const appended = args.has("append") ? await append(context, args) : [];
   if (output.json) await output.writeJson({ done: true, cuts, appended });
   else if (cuts.length === 0 && appended.length === 0) await output.writeLine("There is nothing to do.");
 }
 
-function cut(context: CommandContext, { cuts }: SalvagePlan): ReturnType<typeof cutJournals> {
+function formatCut({ shard, file, records, bytes }: CutJournal): string {
+  const behind =
+    file === undefined
+      ? "nothing whole stood behind the damage"
+      : `${formatCount(records)} records (${formatBytes(bytes)}) that stood behind the damage are in ${file}`;
+  return `shard ${shard} is cut: ${behind}`;
+}
+
+function cut(context: CommandContext, { broken }: SalvagePlan): Promise<readonly CutJournal[]> {
   return withEngine(context, { readOnly: true }, ({ storeId }, config) =>
-    cutJournals(config, context.runtime, storeId, cuts),
+    cutJournals(config, context.runtime, storeId, broken),
   );
 }
 

@@ -13,7 +13,7 @@ export const recover: Command = {
   details:
     "Takes over every shard that has a journal below system.journal.path, sends what was acknowledged from it and is not in the store " +
     "yet, and gives the shards up. An engine does the same when it starts: this is for a machine that shall not go on, and for looking " +
-    "at what happened. Needs the journal for itself: no other process may use it. May be interrupted and given again. Ends with 65 where " +
+    "at what happened. FRAMES, RECORDS and BYTES are what was sent, SET ASIDE are records. Needs the journal for itself: no other process may use it. May be interrupted and given again. Ends with 65 where " +
     "records stayed out of the log: frames set aside because another writer came between, or a journal that is gone.",
   flags: [],
   positionals: [],
@@ -37,14 +37,15 @@ export const recover: Command = {
 };
 
 function formatReports(reports: readonly RecoveryReport[]): string {
-  const rows = reports.map(({ shard, outcome, replayed }) => [
+  const rows = reports.map(({ shard, outcome, replayed, setAside }) => [
     String(shard),
     outcome,
     formatCount(replayed.frames),
     formatCount(replayed.records),
     formatBytes(replayed.bytes),
+    formatCount(setAside?.records ?? 0),
   ]);
-  const table = formatTable(["SHARD", "OUTCOME", "FRAMES", "RECORDS", "BYTES"], rows);
+  const table = formatTable(["SHARD", "OUTCOME", "FRAMES", "RECORDS", "BYTES", "SET ASIDE"], rows);
   return [table, ...reports.flatMap(remarks)].join("\n\n");
 }
 

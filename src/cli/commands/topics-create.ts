@@ -38,7 +38,7 @@ export const topicsCreate: Command = {
     }
     const compression = args.choice("compression", ["none", "lz4"]) ?? "none";
     const ack = args.choice("ack", TOPIC_ACKS);
-    return withEngine(context, { readOnly: false }, async (engine) => {
+    return withEngine(context, { readOnly: false, appends: false }, async (engine) => {
       const topic = await engine.createTopic(args.positional(0), {
         partitions,
         compression,

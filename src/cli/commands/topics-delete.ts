@@ -14,7 +14,7 @@ export const topicsDelete: Command = {
   examples: ["tierlog topics delete events"],
 
   run: (context, args) =>
-    withEngine(context, { readOnly: false }, async (engine) => {
+    withEngine(context, { readOnly: false, appends: false }, async (engine) => {
       const name = args.positional(0);
       await engine.deleteTopic(name);
       if (context.output.json) await context.output.writeJson({ name, deleted: true });

@@ -2,47 +2,53 @@ import type { Config } from "../../config/config.ts";
 import type { ShardId } from "../../domain.ts";
 import type { EngineApi } from "../../engine/api.ts";
 import { NotFoundError } from "../../errors.ts";
+import type { AsideInspection } from "../../journal/inspect.ts";
 import type { AsideReport, FrameDamage } from "../../journal/reports.ts";
 import { joinPath } from "../../runtime/file-system.ts";
+import { silentLogger } from "../../runtime/logger.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { appendAside, type AppendedAside } from "./append-aside.ts";
 import { baseName } from "./format-inspection.ts";
 import type { FoundJournal } from "./read-journals.ts";
 
-/** A journal to be cut. */
-export interface PlannedCut {
+/** A journal that cannot be opened. */
+export interface BrokenJournal {
   readonly shard: ShardId;
+  readonly problems: readonly string[];
+  /** Cutting it helps: what stands in the way is damaged frames. */
+  readonly cut: boolean;
   readonly damage: readonly FrameDamage[];
 }
 
 /** A file of frames that were set aside. */
-export interface AsideFile extends AsideReport {
+export interface AsideFile extends AsideInspection {
   readonly shard: ShardId;
-  readonly file: string;
-  readonly problem: string | undefined;
 }
 
 export interface SalvagePlan {
-  readonly cuts: readonly PlannedCut[];
+  readonly broken: readonly BrokenJournal[];
   readonly aside: readonly AsideFile[];
 }
 
 /** What there is to do; `file`: only the file set aside that has this name. `NotFoundError` where none has. */
 export function planSalvage(journals: readonly FoundJournal[], file: string | undefined): SalvagePlan {
   const aside = journals.flatMap(({ shard, inspection }) =>
-    inspection.aside.flatMap((found) =>
-      found.file === undefined || (file !== undefined && baseName(found.file) !== file)
-        ? []
-        : [{ ...found, shard, file: found.file }],
-    ),
+    inspection.aside
+      .filter((found) => file === undefined || baseName(found.file) === file)
+      .map((found) => ({ ...found, shard })),
   );
   if (file !== undefined && aside.length === 0) {
     throw new NotFoundError(`file ${file} among those set aside`, "tierlog journal inspect shows which there are");
   }
-  const cuts = journals.flatMap(({ shard, inspection: { damage } }) =>
-    damage.length === 0 ? [] : [{ shard, damage }],
+  const broken = journals.flatMap(({ shard, inspection: { problems, damage } }) =>
+    problems.length === 0 ? [] : [{ shard, problems, cut: damage.length > 0, damage }],
   );
-  return { cuts, aside };
+  return { broken, aside };
+}
+
+/** What was cut, and where the frames behind the damage are now. */
+export interface CutJournal extends AsideReport {
+  readonly shard: ShardId;
 }
 
 /** Cuts damaged journals, under the lock. `LockHeldError`, `ConfigError` for the journal of another store. */
@@ -50,23 +56,26 @@ export async function cutJournals(
   config: Config,
   runtime: Runtime,
   storeId: string,
-  cuts: readonly PlannedCut[],
-): Promise<readonly (AsideReport & { readonly shard: ShardId })[]> {
-  const { cutDamage, JournalDirectory } = await import("../../journal/stub-tools.ts");
+  broken: readonly BrokenJournal[],
+): Promise<readonly CutJournal[]> {
+  const { cutDamage } = await import("../../journal/cut-damage.ts");
+  const { JournalDirectory } = await import("../../journal/journal-directory.ts");
   const { path } = config.journal;
-  const { fileSystem, clock, random, logger } = runtime;
+  const { fileSystem, clock, random } = runtime;
   const directory = await JournalDirectory.open({ path, storeId, fileSystem, create: false });
   if (directory === undefined) return [];
   try {
-    const reports: (AsideReport & { readonly shard: ShardId })[] = [];
-    for (const { shard } of cuts) {
+    const reports: CutJournal[] = [];
+    for (const { shard, cut } of broken) {
+      if (!cut) continue;
       const report = await cutDamage({
         directory: directory.shardPath(shard),
         shard,
         fileSystem,
         clock,
         random,
-        logger,
+        // The caller tells what was done.
+        logger: silentLogger,
         settings: config.journal,
       });
       if (report !== undefined) reports.push({ ...report, shard });
@@ -92,7 +101,7 @@ export async function appendFile(
   { shard, file }: AsideFile,
   onProgress: (records: number) => void,
 ): Promise<AppendedFile> {
-  const { readAside } = await import("../../journal/stub-tools.ts");
+  const { readAside } = await import("../../journal/aside.ts");
   const { fileSystem } = runtime;
   const appended = await appendAside({
     engine,

@@ -1,0 +1,121 @@
+import { checkCrc, Damage, Reader } from "./bytes.ts";
+
+/** An extent of a link: docs/index-file-format.md. */
+export interface LinkExtent {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly leaderEpoch: number;
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly lengthBytes: number;
+  /** In the data object, or in the index file (its payload's start added) where `object` is undefined. */
+  readonly position: number;
+  readonly maxTimestamp: number;
+  readonly object: { readonly name: string; readonly sizeBytes: number } | undefined;
+}
+
+export interface Link {
+  readonly key: string;
+  readonly seq: number;
+  readonly epoch: number;
+  readonly writeId: string;
+  readonly prev: string;
+  readonly writerId: string;
+  readonly extents: readonly LinkExtent[];
+  readonly fence: { readonly journalId: string; readonly endpoint: string } | undefined;
+  readonly release: boolean;
+}
+
+export const NO_ID = "0".repeat(32);
+
+const MAGIC = "544c4f4749445800";
+const HEADER_BYTES = 64;
+const EXTENT_BYTES = 48;
+const MAX_EPOCH = 0x7fff_ffff;
+
+export function indexKey(shard: number, seq: number): string {
+  return `index/${String(shard).padStart(4, "0")}/${String(seq).padStart(20, "0")}.idx`;
+}
+
+export function decodeIndexFile(bytes: Uint8Array, shard: number, seq: number): Link {
+  const key = indexKey(shard, seq);
+  const reader = new Reader(bytes, key);
+  reader.expect(bytes.length >= HEADER_BYTES && reader.hex(8) === MAGIC, "no index file");
+  checkCrc(bytes, 0, 60, key);
+  reader.expect(reader.u16() === 1 && reader.u16() === 0, "version, flags or encryption unknown");
+  reader.expect(reader.u32() === shard && reader.u64() === seq, "shard or seq are not those of the name");
+  const epoch = reader.u32();
+  reader.expect(epoch >= 1 && epoch <= MAX_EPOCH, `epoch ${epoch}`);
+  const directoryBytes = reader.u32();
+  const payloadBytes = reader.u64();
+  const payloadAt = HEADER_BYTES + directoryBytes;
+  reader.expect(payloadAt + payloadBytes === bytes.length, `${bytes.length} bytes are not what the header says`);
+  reader.expect(directoryBytes >= 4, "no directory");
+  checkCrc(bytes, HEADER_BYTES, payloadAt - 4, key);
+
+  const directory = new Reader(bytes, key, HEADER_BYTES, payloadAt - 4);
+  const writeId = directory.hex(16);
+  const prev = directory.hex(16);
+  const writerId = directory.string();
+  directory.u64();
+  const entries = directory.count(5);
+  directory.expect(entries >= 1, "no entry");
+  const extents: LinkExtent[] = [];
+  let fence: Link["fence"];
+  let release = false;
+  for (let entry = 0; entry < entries; entry++) {
+    const type = directory.u8();
+    const length = directory.u32();
+    const start = directory.position;
+    directory.take(length);
+    const body = new Reader(bytes, key, start, start + length);
+    if (type === 1) extents.push(...decodeAppend(body, epoch, { at: payloadAt, bytes: payloadBytes }));
+    else if (type === 4) {
+      directory.expect(entries === 1, "a fence beside other entries");
+      fence = { journalId: body.hex(16), endpoint: body.string() };
+    } else if (type === 5) release = true;
+    else throw new Damage(`${key}: entry type ${type} is unknown`);
+    body.atEnd();
+  }
+  directory.atEnd();
+  return { key, seq, epoch, writeId, prev, writerId, extents, fence, release };
+}
+
+function decodeAppend(
+  reader: Reader,
+  epoch: number,
+  payload: { readonly at: number; readonly bytes: number },
+): LinkExtent[] {
+  const topics = Array.from({ length: reader.count(16) }, () => reader.hex(16));
+  const objects = Array.from({ length: reader.count(10) }, () => ({ name: reader.string(), sizeBytes: reader.u64() }));
+  return Array.from({ length: reader.count(EXTENT_BYTES) }, () => {
+    const topicId = topics[reader.u32()];
+    if (topicId === undefined) throw reader.fail("topic index too large");
+    const partition = reader.u32();
+    const leaderEpoch = reader.u32();
+    reader.expect(leaderEpoch >= 1 && leaderEpoch <= epoch, `leader epoch ${leaderEpoch} in a link of epoch ${epoch}`);
+    const number = reader.u32();
+    reader.expect(number <= objects.length, `data object ${number} of ${objects.length}`);
+    const object = number === 0 ? undefined : objects[number - 1];
+    const baseOffset = reader.u64();
+    const nextOffset = baseOffset + reader.u32();
+    const lengthBytes = reader.u32();
+    const position = reader.u64();
+    reader.expect(nextOffset > baseOffset && lengthBytes > 0, "an empty extent");
+    reader.expect(Number.isSafeInteger(nextOffset), "offsets are no safe integers");
+    const limit = object === undefined ? payload.bytes : object.sizeBytes;
+    reader.expect(position + lengthBytes <= limit, `an extent that ends at ${position + lengthBytes} of ${limit}`);
+    const maxTimestamp = reader.i64();
+    return {
+      topicId,
+      partition,
+      leaderEpoch,
+      baseOffset,
+      nextOffset,
+      lengthBytes,
+      position: object === undefined ? payload.at + position : position,
+      maxTimestamp,
+      object,
+    };
+  });
+}

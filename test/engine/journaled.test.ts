@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from "vitest";
 
 import type { Config } from "../../src/config/config.ts";
-import { Cluster, readAll, testConfig, values } from "../support/engine.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import { FaultyStore } from "../shard/faulty-store.ts";
+import { Cluster, readAll, testConfig, values } from "../support/engine.ts";
 import { SimulatedDisk } from "../support/simulated-disk.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 
@@ -68,4 +68,41 @@ test("a journal is closed with its engine, however long the store does not answe
   await clock.advance(120_000);
   expect(disk.calls.length).toBe(calls);
   expect(await readAll((await next.topic(TOPIC)).partition(0))).toEqual(["a", "b"]);
+});
+
+test("a fence of a process that died, landing beside the fence of the next one, costs no journaled record", async () => {
+  const inner = createMemoryStore();
+  let fate: "pass" | "hold" | "land" = "pass";
+  let held: (() => Promise<unknown>) | undefined;
+  cluster = new Cluster({
+    ...inner,
+    put: async (key, body, options) => {
+      if (fate === "pass" || !key.startsWith("index/")) return await inner.put(key, body, options);
+      if (fate === "hold") {
+        const bytes = new Uint8Array(body);
+        held = () => inner.put(key, bytes, { condition: options.condition });
+        return await new Promise(() => undefined);
+      }
+      await held?.();
+      held = undefined;
+      return await inner.put(key, body, options);
+    },
+  });
+  const disk = new SimulatedDisk();
+  const first = await openOn(disk);
+  await first.createTopic(TOPIC, { partitions: 1 });
+  await (await first.topic(TOPIC)).partition(0).append(values("a"));
+  disk.crash();
+
+  fate = "hold";
+  const second = disk.afterKill();
+  void cluster.open(config(), { runtime: { clock: new VirtualClock(), fileSystem: second } });
+  await expect.poll(() => held).toBeDefined();
+  second.crash();
+
+  fate = "land";
+  const third = await openOn(second.afterKill());
+  await third.recover();
+  expect(third.recoveryReports()).toMatchObject([{ outcome: "replayed", replayed: { records: 1 } }]);
+  expect(await readAll((await third.topic(TOPIC)).partition(0))).toEqual(["a"]);
 });

@@ -41,7 +41,8 @@ export class JournaledLedger {
   acked(ids: readonly string[], receipt: AppendReceipt, by: string): void {
     const { level, firstOffset, epoch } = receipt;
     if (receipt.nextOffset - firstOffset !== ids.length) throw new Error(`${ids[0]}: ${JSON.stringify(receipt)}`);
-    for (const [i, id] of ids.entries()) this.#told.set(id, { kind: "acked", level, offset: firstOffset + i, epoch, by });
+    for (const [i, id] of ids.entries())
+      this.#told.set(id, { kind: "acked", level, offset: firstOffset + i, epoch, by });
   }
 
   failed(ids: readonly string[], effect: Effect, by: string): void {
@@ -77,7 +78,8 @@ export class JournaledLedger {
       counts[told.kind === "acked" ? told.level : told.kind] += 1;
       const stored = found.get(id);
       if (told.kind === "none") {
-        if (stored !== undefined) throw new Error(`${id} (${told.by}) was told effect "none" and is at ${stored.offset}`);
+        if (stored !== undefined)
+          throw new Error(`${id} (${told.by}) was told effect "none" and is at ${stored.offset}`);
         continue;
       }
       if (told.kind === "unknown") continue;
@@ -85,11 +87,13 @@ export class JournaledLedger {
       const what = `${id} (${by}) was acked ${level} at ${offset} in epoch ${epoch}`;
       if (stored === undefined) {
         if (level === "uploaded") throw new Error(`${what} and is lost${standsAt(offset, by)}`);
-        if (level === "journaled" && !(mayBeAside && aside.has(id))) throw new Error(`${what} and is lost${standsAt(offset, by)}, aside: ${aside.has(id)}`);
+        if (level === "journaled" && !(mayBeAside && aside.has(id)))
+          throw new Error(`${what} and is lost${standsAt(offset, by)}, aside: ${aside.has(id)}`);
         continue;
       }
       if (stored.offset !== offset) throw new Error(`${what} and stands at ${stored.offset}`);
-      if (level !== "buffered" && stored.epoch !== epoch) throw new Error(`${what} and stands in epoch ${stored.epoch}`);
+      if (level !== "buffered" && stored.epoch !== epoch)
+        throw new Error(`${what} and stands in epoch ${stored.epoch}`);
     }
     return counts;
   }
@@ -108,7 +112,8 @@ export class JournaledLedger {
       if (!this.#told.has(id)) throw new Error(`${at} was never appended`);
       if (found.has(id)) throw new Error(`${at} is there twice, also at ${found.get(id)?.offset}`);
       const [, producer = "", n] = /^(.*)\.(\d+)$/.exec(id) ?? [];
-      if (Number(n) <= (last.get(producer) ?? -1)) throw new Error(`${at} is out of order, behind ${last.get(producer)}`);
+      if (Number(n) <= (last.get(producer) ?? -1))
+        throw new Error(`${at} is out of order, behind ${last.get(producer)}`);
       last.set(producer, Number(n));
       found.set(id, { offset, epoch });
       note(this.#seenJournaled, `${where} epoch ${epoch} offset ${offset}`, id);
@@ -131,7 +136,8 @@ async function readStored(engine: EngineApi, topic: string, number: number): Pro
     for (const batch of batches) {
       const { epoch } = readBatchHeader(batch, 0, { key: topic, position: 0 });
       for (const { offset, value } of decodeRecords(batch, { key: topic, position: 0 })) {
-        if (offset !== stored.length) throw new Error(`offset ${offset} of ${topic}/${number} where ${stored.length} is due`);
+        if (offset !== stored.length)
+          throw new Error(`offset ${offset} of ${topic}/${number} where ${stored.length} is due`);
         stored.push({ value: idOf(value), epoch });
       }
     }

@@ -301,7 +301,8 @@ class Script {
     if (error instanceof Killed) return;
     if (isTierlogError(error) && ["unavailable", "fenced", "closed", "aborted"].includes(error.kind)) return;
     // A topic of a level that this engine has no journal for.
-    if (isTierlogError(error) && error.code === "TIERLOG_INVALID_ARGUMENT" && String(error).includes("no journal")) return;
+    if (isTierlogError(error) && error.code === "TIERLOG_INVALID_ARGUMENT" && String(error).includes("no journal"))
+      return;
     if (isTierlogError(error) && error.code === "TIERLOG_OFFSET_OUT_OF_RANGE") return;
     const code = isTierlogError(error) ? error.code : "no code";
     this.#break(new Error(`${what} failed with ${code} ${String(error)}`, { cause: error }));
@@ -314,7 +315,8 @@ class Script {
     if (disk.openFiles !== 0) this.#break(new Error(`${name} left ${disk.openFiles} files open`));
     this.#disks.set(name, disk.afterKill());
     disk.interfere = (call) => {
-      if (DISK_CHANGES.includes(call.call)) this.#break(new Error(`${name} is closed and calls ${JSON.stringify(call)}`));
+      if (DISK_CHANGES.includes(call.call))
+        this.#break(new Error(`${name} is closed and calls ${JSON.stringify(call)}`));
       return undefined;
     };
   }
@@ -468,7 +470,11 @@ class Script {
       const appended = topic.partition(number).append(records, ack === undefined ? {} : { ack });
       this.#ledger.acked(ids, await process.alive(appended), `${by} ${topicName}/${number}`);
     } catch (error) {
-      this.#ledger.failed(ids, isTierlogError(error) ? error.effect : "unknown", `${by} ${topicName}/${number} ${String(error)}`);
+      this.#ledger.failed(
+        ids,
+        isTierlogError(error) ? error.effect : "unknown",
+        `${by} ${topicName}/${number} ${String(error)}`,
+      );
       this.#expected(error, `append of ${ids[0]} to ${topicName}/${number}`);
     }
   }

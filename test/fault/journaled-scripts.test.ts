@@ -33,7 +33,7 @@ test(
       `journaled scripts (seeds ${SEED} … ${SEED + SCRIPTS - 1}): acked ${sum((one) => one.buffered)} buffered, ` +
         `${sum((one) => one.journaled)} journaled, ${sum((one) => one.uploaded)} uploaded; ${sum((one) => one.unknown)} in doubt, ` +
         `${sum((one) => one.none)} refused, ${sum((one) => one.setAside)} set aside, ${sum((one) => one.reads)} read; ` +
-        JSON.stringify(Object.fromEntries([...struck].sort())),
+        JSON.stringify(Object.fromEntries([...struck].sort(([a], [b]) => (a < b ? -1 : 1)))),
     );
     expect(failed.join("\n")).toBe("");
     expect(sum((one) => one.journaled)).toBeGreaterThan(SCRIPTS * 10);

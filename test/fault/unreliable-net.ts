@@ -107,7 +107,7 @@ export class UnreliableNet {
           return;
         case "late":
           this.#clock.schedule(hopMs, () => fails(effect));
-          land(lateMs, (result) => result.catch(() => undefined));
+          land(lateMs, (result) => void result.catch(() => undefined));
           return;
         case "lost-after":
           land(hopMs, (result) => void result.catch(() => undefined).then(() => fails(effect)));

@@ -51,7 +51,8 @@ export class VirtualClock implements Clock {
     await turns();
     for (;;) {
       let next: Timer | undefined;
-      for (const timer of this.#timers) if (timer.at <= endMs && (next === undefined || timer.at < next.at)) next = timer;
+      for (const timer of this.#timers)
+        if (timer.at <= endMs && (next === undefined || timer.at < next.at)) next = timer;
       if (next === undefined) break;
       this.#timers.delete(next);
       this.#nowMs = Math.max(this.#nowMs, next.at);

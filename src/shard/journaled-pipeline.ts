@@ -11,6 +11,7 @@ import type { AppendTarget, Waiter } from "./pending.ts";
 import { ObjectOpener, type Pipeline, type PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch } from "./prepare.ts";
 import {
+  freeCommitted,
   lossOf,
   NOTHING_REPLAYED,
   recoverFrames,
@@ -178,8 +179,10 @@ export class JournaledPipeline implements Pipeline {
       await this.acquire();
       return;
     }
+    await freeCommitted({ ...this.#options, journal });
     // Our id in an unknown fence: a copy of this journal went on elsewhere.
     if (ours) await journal.renewId();
+    if (journal.metrics().liveFrames === 0) return;
     this.#reportAside(await journal.setAside(Number.MAX_SAFE_INTEGER), journal.opened.tornTail);
   }
 

@@ -99,6 +99,29 @@ export interface RecoverOptions {
 }
 
 /**
+ * Frees the oldest frames of the journal as far as the chain holds them: a crash often comes between a commit and the note that its
+ * frames are free. Whoever set them aside would offer records for salvage that are in the log. REQUIRES: the chain was folded.
+ */
+export async function freeCommitted(
+  options: Pick<RecoverOptions, "journal" | "chain" | "readCommitted">,
+): Promise<void> {
+  const { journal, chain } = options;
+  let through = 0;
+  for await (const frame of journal.frames()) {
+    if (!frame.extents.every((extent) => mayHold(chain, frame, extent)) || !(await sameBytes(frame, options))) break;
+    through = frame.sequence;
+  }
+  if (through > 0) journal.free(through);
+}
+
+/** By offsets and epoch; the bytes decide. */
+function mayHold({ state }: IndexChain, { epoch }: Frame, extent: FrameExtent): boolean {
+  const extents = state.extents(extent);
+  if (extents === undefined || extents.nextOffset < extent.nextOffset) return false;
+  return extents.at(extents.find(extent.baseOffset)).leaderEpoch === epoch;
+}
+
+/**
  * Judges each frame of the journal by the chain (rule 11): frames since which every live fence bears our id go on, unless they are
  * in the chain already; older ones are set aside. The same again after a crash at any moment. REQUIRES: our own fence is live, or
  * another's whose turn came after all these frames.
@@ -112,7 +135,7 @@ export async function recoverFrames(
   const ends = new Map<string, Offset>();
   const replayed = { frames: 0, records: 0, bytes: 0 };
   let asideThrough = 0;
-  let committedThrough = 0;
+  await freeCommitted(options);
   for await (const frame of journal.frames()) {
     if (frame.epoch < since) {
       asideThrough = frame.sequence;
@@ -122,8 +145,7 @@ export async function recoverFrames(
     if (place === "in-chain") {
       if (replayed.frames > 0) throw misplaced(shard, frame);
       // Offsets that are taken by other bytes: this frame is not what the chain holds.
-      if (await sameBytes(frame, options)) committedThrough = frame.sequence;
-      else asideThrough = frame.sequence;
+      asideThrough = frame.sequence;
       continue;
     }
     if (place === "nowhere") throw misplaced(shard, frame);
@@ -136,7 +158,6 @@ export async function recoverFrames(
     queue.pushStored(frame);
   }
   const setAside = asideThrough > 0 ? await journal.setAside(asideThrough) : undefined;
-  if (committedThrough > asideThrough) journal.free(committedThrough);
   for (const [key, end] of ends) setEnd(key, end);
   return { replayed, setAside, tornTail: journal.opened.tornTail };
 }
@@ -146,7 +167,10 @@ function placeOf(frame: Frame, endOf: (extent: FrameExtent) => number): "in-chai
   return frame.extents.every((extent) => extent.baseOffset === endOf(extent)) ? "behind" : "nowhere";
 }
 
-async function sameBytes(frame: Frame, { journal, readCommitted }: RecoverOptions): Promise<boolean> {
+async function sameBytes(
+  frame: Frame,
+  { journal, readCommitted }: Pick<RecoverOptions, "journal" | "readCommitted">,
+): Promise<boolean> {
   const payload = await journal.readPayload(frame.sequence);
   for (const extent of frame.extents) {
     const committed = await readCommitted(extent, extent.baseOffset, extent.nextOffset);

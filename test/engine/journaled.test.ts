@@ -106,3 +106,20 @@ test("a fence of a process that died, landing beside the fence of the next one, 
   expect(third.recoveryReports()).toMatchObject([{ outcome: "replayed", replayed: { records: 1 } }]);
   expect(await readAll((await third.topic(TOPIC)).partition(0))).toEqual(["a"]);
 });
+
+test("what the chain holds already is not set aside, whoever came between", async () => {
+  const disk = new SimulatedDisk();
+  const first = await openOn(disk);
+  await first.createTopic(TOPIC, { partitions: 1 });
+  const partition = (await first.topic(TOPIC)).partition(0);
+  await partition.append(values("a"), { ack: "uploaded" });
+  await partition.append(values("b"), { ack: "uploaded" });
+  disk.crash();
+
+  const second = await openOn(new SimulatedDisk());
+  await (await second.topic(TOPIC)).partition(0).append(values("x", "y"), { ack: "uploaded" });
+
+  const again = await openOn(disk.afterKill());
+  expect(again.recoveryReports()).toEqual([]);
+  expect(await readAll((await second.topic(TOPIC)).partition(0))).toEqual(["a", "b", "x", "y"]);
+});

@@ -62,12 +62,19 @@ export class JournaledLedger {
 
   /**
    * `aside`: ids of the records found in files set aside. `mayBeAside`: another writer took a shard over, so that journaled records
-   * may be there instead of in the log.
+   * may be there instead of in the log; `mayBeBoth`: or in both.
    */
-  async check(engine: EngineApi, aside: ReadonlySet<string>, mayBeAside: boolean): Promise<JournaledCounts> {
+  async check(
+    engine: EngineApi,
+    aside: ReadonlySet<string>,
+    { mayBeAside, mayBeBoth }: { mayBeAside: boolean; mayBeBoth: boolean },
+  ): Promise<JournaledCounts> {
     const found = new Map<string, { readonly offset: number; readonly epoch: number }>();
     for (const { name, partitions } of await engine.listTopics()) {
       for (let number = 0; number < partitions; number++) await this.#checkPartition(engine, name, number, found);
+    }
+    for (const id of mayBeBoth ? [] : aside) {
+      if (found.has(id)) throw new Error(`${id} is set aside, and stands at ${found.get(id)?.offset}`);
     }
     const standsAt = (offset: number, by: string): string => {
       const where = by.split(" ")[3] ?? "";

@@ -1,7 +1,8 @@
 import type { Config } from "../../src/config/config.ts";
-import type { AckLevel } from "../../src/domain.ts";
+import type { AckLevel, AppendReceipt, ObjectKey, Seq, ShardId } from "../../src/domain.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { isTierlogError } from "../../src/errors.ts";
+import { decodeLink, decodeLinkHeader } from "../../src/index-chain/index-file.ts";
 import { readAside } from "../../src/journal/aside.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
@@ -117,6 +118,10 @@ class Script {
   #producing = true;
   #reading = true;
   #foreign = false;
+  #copied = false;
+  /** When and by whom a shard was fenced: each fence is live, or void because of one at the same place. */
+  readonly #fences: { readonly shard: number; readonly epoch: number; readonly atMs: number; readonly by: string }[] =
+    [];
   #names = 0;
   #broken: Error | undefined;
 
@@ -148,6 +153,7 @@ class Script {
         journal: {
           fileSizeBytes: 4 * MIB,
           maxSizeBytes: this.#pick([8, 8, 12]) * MIB,
+          fsync: this.#pick(["always", "always", "interval"] as const),
           uploadIntervalMs: this.#pick([1, 50, 500]),
           catchUpRateBytes: this.#pick([64 * 1024, 64 * MIB]),
         },
@@ -197,7 +203,7 @@ class Script {
     this.#producing = false;
     await this.#inTime(Promise.all(producers), 120_000, "appends settle");
     await this.#advance(2000);
-    for (const process of [...this.#processes]) {
+    for (const process of this.#processes) {
       const pending = process.engine?.metrics().pendingBytes ?? 0;
       if (pending !== 0) throw new Error(`${process.name} holds ${pending} pending bytes with nobody waiting`);
       if (this.#chance(0.5)) await this.#inTime(this.#close(process), 60_000, "close");
@@ -209,7 +215,11 @@ class Script {
     await this.#recoverAll();
     this.#progress.phase = "check";
     const reader = await this.#openPlain(true);
-    const counts = await this.#ledger.check(reader, await this.#aside(), this.#foreign);
+    const counts = await this.#ledger.check(reader, await this.#aside(), {
+      mayBeAside: this.#foreign,
+      // A copy may go on with what the original has set aside.
+      mayBeBoth: this.#copied,
+    });
     await reader.close();
     if (this.#broken !== undefined) throw this.#broken;
     return { ...counts, struck: this.#weather.struck, reads: this.#ledger.reads };
@@ -268,11 +278,33 @@ class Script {
     };
     disk.interfere = (call) => this.#interfere(call);
     const net = new UnreliableNet(this.#bucket, this.#clock, this.#random, this.#weather);
+    net.onLanded = (key, bytes) => this.#landed(name, key, bytes);
     const process = new Process(name, disk, net, this.#clock, settings);
     this.#processes.add(process);
     this.#event(`start: ${name} ${JSON.stringify(settings)}`);
     void this.#open(process);
     return process;
+  }
+
+  #landed(by: string, key: ObjectKey, bytes: Uint8Array): void {
+    const [, shard, seq] = /^index\/(\d+)\/(\d+)/.exec(key) ?? [];
+    if (shard === undefined || seq === undefined) return;
+    const header = decodeLinkHeader(bytes, key, Number(shard) as ShardId, Number(seq) as Seq);
+    const { entries, epoch } = decodeLink(bytes, header, bytes.length, key);
+    const isFence = entries.some(({ type }) => type === "fence");
+    if (isFence) this.#fences.push({ shard: Number(shard), epoch, atMs: this.#clock.now(), by });
+  }
+
+  /** I4: behind another's fence a journaled ack comes at most the lease later. */
+  #checkLease(process: Process, shard: number | undefined, { level, epoch }: AppendReceipt): void {
+    const { fenceLeaseMs } = process.settings;
+    if (level !== "journaled" || fenceLeaseMs === 0) return;
+    const limitMs = this.#clock.now() - fenceLeaseMs - 1;
+    const fence = this.#fences.find(
+      (one) => one.shard === shard && one.epoch > epoch && one.atMs < limitMs && one.by !== process.name,
+    );
+    if (fence === undefined) return;
+    this.#break(new Error(`${process.name} acked in epoch ${epoch} at ${this.#clock.now()}: ${JSON.stringify(fence)}`));
   }
 
   async #open(process: Process): Promise<void> {
@@ -327,7 +359,7 @@ class Script {
     this.#processes.delete(process);
     const { disk, name } = process;
     if (how === "copy") {
-      this.#foreign = true;
+      this.#foreign = this.#copied = true;
       this.#disks.set(`${name}${++this.#names}`, disk.afterKill());
     }
     this.#disks.set(name, how === "power cut" ? disk.afterPowerCut(this.#random) : disk.afterKill());
@@ -397,7 +429,7 @@ class Script {
       return;
     }
     if (draw < 0.2) this.#kill(process, "kill");
-    else if (draw < 0.28) this.#kill(process, "power cut");
+    else if (draw < 0.28) this.#kill(process, this.#config.journal.fsync === "always" ? "power cut" : "kill");
     else if (draw < 0.31) this.#kill(process, "copy");
     else if (draw < 0.45) {
       const closing = this.#close(process);
@@ -468,7 +500,9 @@ class Script {
       const topic = await process.alive(engine.topic(topicName));
       const records = ids.map((id) => ({ value: Buffer.from(`${id} ${padding}`) }));
       const appended = topic.partition(number).append(records, ack === undefined ? {} : { ack });
-      this.#ledger.acked(ids, await process.alive(appended), `${by} ${topicName}/${number}`);
+      const receipt = await process.alive(appended);
+      this.#ledger.acked(ids, receipt, `${by} ${topicName}/${number}`);
+      this.#checkLease(process, topic.description.shards[number], receipt);
     } catch (error) {
       this.#ledger.failed(
         ids,
@@ -490,7 +524,11 @@ class Script {
       if (process === undefined || engine === undefined) continue;
       try {
         const partition = (await process.alive(engine.topic(topicName))).partition(number);
-        const { batches, nextOffset } = await process.alive(partition.read({ from }));
+        const { batches, nextOffset, watermarks } = await process.alive(partition.read({ from }));
+        const { start, uploaded: inChain, durable, end } = watermarks;
+        if (start > inChain || inChain > durable || durable > end || nextOffset > durable) {
+          this.#break(new Error(`${where}: read to ${nextOffset}, watermarks ${JSON.stringify(watermarks)}`));
+        }
         const uploaded = topicName === "uploaded" || (topicName === "as-configured" && process.settings.ackAfterUpload);
         for (const batch of batches) this.#ledger.saw(where, uploaded ? "uploaded" : "journaled", batch);
         from = this.#chance(0.05) ? 0 : nextOffset;

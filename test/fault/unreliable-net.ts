@@ -30,6 +30,8 @@ export class UnreliableNet {
   readonly #weather: Weather;
   #cut = false;
   #landsAfterCut = false;
+  /** Told of every object that a put has brought to the store, whatever its sender gets to hear. */
+  onLanded: (key: ObjectKey, bytes: Uint8Array) => void = () => undefined;
 
   constructor(inner: ObjectStore, clock: VirtualClock, random: Random, weather: Weather) {
     this.#inner = inner;
@@ -137,7 +139,11 @@ export class UnreliableNet {
       put: (key, body, options) => {
         const bytes = new Uint8Array(body);
         const kind = options.condition.kind === "if-absent" ? "if-absent" : "write";
-        return call<PutOutcome>("put", key, options.signal, kind, () => inner.put(key, bytes, unsigned(options)));
+        return call<PutOutcome>("put", key, options.signal, kind, async () => {
+          const outcome = await inner.put(key, bytes, unsigned(options));
+          if (outcome.kind === "written") this.onLanded(key, bytes);
+          return outcome;
+        });
       },
       delete: (keys, options) => call("delete", keys.join(), options?.signal, "write", () => inner.delete(keys)),
       list: (prefix, options) => listed(call, inner, prefix, options?.signal, options?.startAfter),

@@ -76,7 +76,9 @@ async function journaled(partition, producers, bytes, milliseconds) {
   return { rate: latencies.length / (elapsed / 1000), p50: at(latencies, 0.5), p99: at(latencies, 0.99) };
 }
 
-console.log(`node ${process.version}, ${cpus()[0]?.model} × ${cpus().length}, fsync always, recycled files, ${turns} turns of ${seconds} s`);
+console.log(
+  `node ${process.version}, ${cpus()[0]?.model} × ${cpus().length}, fsync always, recycled files, ${turns} turns of ${seconds} s`,
+);
 console.log("producers  record    acks/s   of bare  p50 ms  p99 ms   bare rounds/s  bare p50  bare p99");
 try {
   for (const bytes of SIZES) {

@@ -89,6 +89,12 @@ export class Journal {
     return this.#reader.frames(after);
   }
 
+  /** As `frames`, with their payloads, checked. Errors: as `readPayload`. */
+  framesWithPayloads(after = 0): AsyncIterable<{ readonly frame: Frame; readonly payload: Uint8Array }> {
+    this.#checkOpen();
+    return this.#reader.framesWithPayloads(after);
+  }
+
   /** What a frame of this size takes on the disk. */
   frameBytes(extents: number, payloadBytes: number): number {
     return this.#writer.frameBytes(extents, payloadBytes);

@@ -171,8 +171,7 @@ export class UploadQueue {
   /** Brings the oldest frames on the disk to memory, at least one where there is one, up to about `maxBytes`. */
   async #load(spilled: Spilled, maxBytes: number): Promise<void> {
     let bytes = 0;
-    for await (const frame of this.#journal.frames(spilled.after)) {
-      const payload = await this.#journal.readPayload(frame.sequence);
+    for await (const { frame, payload } of this.#journal.framesWithPayloads(spilled.after)) {
       const gathering = spilled.gatherings.get(frame.sequence);
       spilled.gatherings.delete(frame.sequence);
       this.#keep({ ...queued(frame, payload), gathering });
@@ -280,9 +279,8 @@ export class UploadQueue {
   /** undefined where the frame was committed and freed meanwhile. */
   async #readStored(sequence: number): Promise<readonly PlacedBatch[] | undefined> {
     try {
-      for await (const frame of this.#journal.frames(sequence - 1)) {
-        if (frame.sequence !== sequence) return undefined;
-        return queued(frame, await this.#journal.readPayload(sequence)).batches;
+      for await (const { frame, payload } of this.#journal.framesWithPayloads(sequence - 1)) {
+        return frame.sequence === sequence ? queued(frame, payload).batches : undefined;
       }
     } catch (error) {
       if (!(error instanceof NotFoundError)) throw error;

@@ -25,6 +25,8 @@ export interface NodeSettings {
   readonly journal: string;
   readonly ackAfterUpload: boolean;
   readonly lease: "off" | "2s";
+  /** Default "always". */
+  readonly fsync?: "always" | "interval";
 }
 
 /** One store, the journals of the nodes that used it, and what producers were told of it. */
@@ -158,7 +160,7 @@ export class Arena {
     await rm(this.directory, { recursive: true, force: true });
   }
 
-  async configFile({ journal, ackAfterUpload, lease }: NodeSettings): Promise<string> {
+  async configFile({ journal, ackAfterUpload, lease, fsync = "always" }: NodeSettings): Promise<string> {
     const { s3 } = this.#options;
     const kind = s3 === undefined ? "fs" : "object";
     const place =
@@ -183,6 +185,8 @@ request_timeout = "2s"
 ${place}
 [system.journal]
 path = "${this.journalPath(journal)}"
+fsync = "${fsync}"
+fsync_interval = "20ms"
 file_size = "4 MiB"
 max_size = "12 MiB"
 upload_interval = "150ms"
@@ -197,7 +201,7 @@ max_bytes = "256 KiB"
 [system.index]
 checkpoint_every = 16
 `;
-    const name = `${journal}-${ackAfterUpload ? "uploaded" : "journaled"}-${lease}.toml`;
+    const name = `${journal}-${ackAfterUpload ? "uploaded" : "journaled"}-${lease}-${fsync}.toml`;
     await mkdir(join(this.directory, "journals"), { recursive: true });
     await writeFile(join(this.directory, name), text);
     return join(this.directory, name);

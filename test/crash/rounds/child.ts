@@ -93,6 +93,11 @@ export class Child {
     return JSON.stringify({ acked, failed: [...failed], pending, end, stderr: stderr.slice(-4000) });
   }
 
+  /** It has ended, by itself or by a signal. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** Acks that promise something. */
   get durable(): number {
     return this.acked.journaled + this.acked.uploaded;
@@ -110,6 +115,8 @@ export class Child {
   }
 
   async kill(): Promise<void> {
+    // Without its pid only the tracer would die, and the process go on without it.
+    await this.until("its pid", () => this.#pid !== undefined || this.#ended);
     if (!this.#ended) {
       try {
         this.signal("SIGKILL");

@@ -63,31 +63,48 @@ export async function outage(context: RoundContext): Promise<void> {
   await end(context, child);
 }
 
-/** A write or sync of the journal fails, once in each thread or from then on, or the process dies in the middle of it. */
+/** Up to which call of its kind a thread gets before the fault: those of frames are frequent, those of manifests rare. */
+const CALLS: readonly { readonly call: SyscallFault["call"]; readonly nthMax: number }[] = [
+  { call: "pwrite64", nthMax: 40 },
+  { call: "fdatasync", nthMax: 4 },
+  { call: "fsync", nthMax: 2 },
+  { call: "write", nthMax: 2 },
+  { call: "rename", nthMax: 2 },
+];
+
+/** A write, sync or rename in the journal fails, once in each thread or from then on, or the process dies in the middle of it. */
 export async function failingSyscall(context: RoundContext): Promise<void> {
   const { arena, random } = context;
   const journal = pick(context, NODES);
+  const { call, nthMax } = pick(context, [CALLS[0]!, ...CALLS]);
   const fault: SyscallFault = {
-    call: pick(context, ["fdatasync", "pwrite64"]),
+    call,
     what: pick(context, ["error=EIO", "signal=SIGKILL"]),
-    nth: 1 + Math.floor(random.float() * 60),
+    nth: 1 + Math.floor(random.float() * nthMax),
     onwards: random.float() < 0.4,
   };
   const log = join(arena.directory, "strace.log");
-  const files = ["0000", "0001"].flatMap((shard) =>
-    [
-      "MANIFEST",
-      "MANIFEST.tmp",
-      ...Array.from({ length: 16 }, (_, slot) => `${String(slot).padStart(4, "0")}.jrn`),
-    ].map((name) => join(arena.journalPath(journal), shard, name)),
-  );
-  const child = await launch(context, { journal, lease: "off" }, underStrace(fault, files, log));
-  const byItself = child.exited().then(() => true);
-  const died = await Promise.race([byItself, sleep(1200 + random.float() * 500).then(() => false)]);
+  const files = ["0000", "0001"].flatMap((shard) => {
+    const slots = Array.from({ length: 16 }, (_, slot) => `${String(slot).padStart(4, "0")}.jrn`);
+    return ["", "aside", "MANIFEST", "MANIFEST.tmp", ...slots].map((name) =>
+      join(arena.journalPath(journal), shard, name),
+    );
+  });
+  // Syncs of their own are rare where each write is synchronous.
+  const fsync = call === "fdatasync" ? "interval" : "always";
+  const child = await launch(context, { journal, lease: "off", fsync }, underStrace(fault, files, log));
+  const until = Date.now() + 4000;
+  while (!child.ended && Date.now() < until && !(await injected(log))) await sleep(50);
+  await Promise.race([child.exited(), sleep(random.float() * 600)]);
+  const killed = child.ended && child.end === undefined;
   await child.kill();
-  if (child.end !== undefined) throw new Error(`the producer ended by itself: ${child.describe()}`);
-  const struck = fault.what === "error=EIO" ? await injected(log) : died;
-  if (struck) context.count(`${fault.call} ${fault.what}${fault.onwards ? " from then on" : ""}`);
+  if (child.end !== undefined && child.end !== "TIERLOG_STORAGE_IO") {
+    throw new Error(`the producer ended by itself after ${fault.what} of ${call}: ${child.describe()}`);
+  }
+  const struck = fault.what === "error=EIO" ? await injected(log) : killed;
+  context.count(
+    struck ? `${call} ${fault.what}${fault.onwards ? " from then on" : ""}` : "faults that met no system call",
+  );
 }
 
 /** A disk too small for the journal fills up, and has room again. */

@@ -42,7 +42,7 @@ let engine;
 let told = 0;
 /** Of shards that were taken over: said before the first ack of such a shard is. */
 function printReports() {
-  const reports = engine.recoveryReports?.() ?? [];
+  const reports = engine.recoveryReports();
   for (; told < reports.length; told++) print(`R ${JSON.stringify(reports[told])}\n`);
 }
 

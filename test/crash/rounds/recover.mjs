@@ -10,10 +10,10 @@ try {
   const { config } = await loadConfig({ file: process.argv[2], env: process.env, cwd: process.cwd() });
   const engine = await Engine.open(config);
   writeSync(1, "O\n");
-  await engine.recover?.();
-  for (const report of (await engine.recoveryReports?.()) ?? []) writeSync(1, `R ${JSON.stringify(report)}\n`);
+  await engine.recover();
+  for (const report of engine.recoveryReports()) writeSync(1, `R ${JSON.stringify(report)}\n`);
   const left = await engine.close();
-  writeSync(1, `L ${JSON.stringify(left ?? null)}\nC done\n`);
+  writeSync(1, `L ${JSON.stringify(left)}\nC done\n`);
 } catch (error) {
   process.stderr.write(`${error.stack}\n`);
   writeSync(1, `C ${error.code ?? error.name}\n`);

@@ -112,7 +112,8 @@ export async function fullDisk(context: RoundContext): Promise<void> {
   const { arena, random } = context;
   const journal = `disk${Math.floor(random.float() * 2 ** 31)}`;
   const disk = await arena.tinyDisk(journal, 40);
-  await disk.fill(Math.floor(random.float() * 8));
+  // Room to open the journal: without any, the engine does not open at all.
+  await disk.fill(1 + Math.floor(random.float() * 8));
   const child = await launch(context, { journal, lease: "off" });
   await child.until("the disk is full", () => child.failed.has("TIERLOG_DISK_FULL"));
   await disk.free();

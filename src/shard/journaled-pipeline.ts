@@ -417,8 +417,8 @@ export class JournaledPipeline implements Pipeline {
       parts?.uploader.stop(reason);
       parts?.queue.clear();
       if (journal === undefined) return;
-      const { liveFrames } = journal.metrics();
-      if (liveFrames === 0) return;
+      if (parts === undefined) await freeCommitted({ ...this.#options, journal });
+      if (journal.metrics().liveFrames === 0) return;
       const setAside = await journal.setAside(Number.MAX_SAFE_INTEGER);
       this.#reportAside(setAside, undefined);
     };

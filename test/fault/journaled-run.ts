@@ -21,6 +21,8 @@ const JOURNAL = `${ROOT}/journal`;
 const PARTITIONS = 2;
 const TOPICS = ["as-configured", "journaled", "uploaded"] as const;
 const DISK_CHANGES: readonly DiskCall["call"][] = ["write", "rename", "remove", "writeNew", "makeDirectory"];
+const LEVELS: readonly AckLevel[] = ["journaled", "uploaded"];
+const UPLOADED: readonly AckLevel[] = ["uploaded"];
 /** What a call may take longer than its limits say: hops of the net. */
 const SLACK_MS = 200;
 const END_MS = 2000;
@@ -155,7 +157,8 @@ class Script {
           maxSizeBytes: this.#pick([8, 8, 12]) * MIB,
           fsync: this.#pick(["always", "always", "interval"] as const),
           uploadIntervalMs: this.#pick([1, 50, 500]),
-          catchUpRateBytes: this.#pick([64 * 1024, 64 * MIB]),
+          // A backlog of MiB at the lower rate takes minutes, and what waits behind it as long.
+          catchUpRateBytes: big ? 64 * MIB : this.#pick([64 * 1024, 64 * MIB]),
         },
       }),
     };
@@ -203,6 +206,7 @@ class Script {
     this.#producing = false;
     await this.#inTime(Promise.all(producers), 120_000, "appends settle");
     await this.#advance(2000);
+    await this.#inTime(this.#probe(), 60_000, "all is well again");
     for (const process of this.#processes) {
       const pending = process.engine?.metrics().pendingBytes ?? 0;
       if (pending !== 0) throw new Error(`${process.name} holds ${pending} pending bytes with nobody waiting`);
@@ -477,6 +481,32 @@ class Script {
       });
       await Promise.all(appends);
       await this.#pause(this.#pick([1, 20, 200]));
+    }
+  }
+
+  /** With nothing in the way, whoever still owns a shard takes appends of every level. */
+  async #probe(): Promise<void> {
+    // A backlog that is worked off slowly may fill the journal for minutes.
+    if (this.#config.journal.catchUpRateBytes < MIB) return;
+    // The longest pause between two tries of an upload.
+    await this.#pause(11_000);
+    for (const process of this.#processes) {
+      const { engine } = process;
+      if (engine === undefined) continue;
+      for (const ack of process.settings.ackAfterUpload ? UPLOADED : LEVELS) {
+        for (let number = 0; number < PARTITIONS; number++) {
+          const id = `probe ${process.name} ${ack} ${number}.0`.replaceAll(" ", "-");
+          try {
+            const records = [{ value: Buffer.from(`${id} `) }];
+            const receipt = await (await engine.topic("uploaded")).partition(number).append(records, { ack });
+            this.#ledger.acked([id], receipt, `${process.name} uploaded/${number}`);
+          } catch (error) {
+            this.#ledger.failed([id], isTierlogError(error) ? error.effect : "unknown", process.name);
+            if (isTierlogError(error) && error.kind === "fenced") continue;
+            this.#break(new Error(`${process.name} takes no appends: ${String(error)}`, { cause: error }));
+          }
+        }
+      }
     }
   }
 

@@ -4,9 +4,9 @@ import type { MultipartUpload, ObjectInfo, ObjectStore, PutOutcome } from "../..
 import type { Random } from "../../src/runtime/random.ts";
 import type { VirtualClock } from "../support/virtual-clock.ts";
 
-const READ_FATES = ["slow", "refused"] as const;
-const WRITE_FATES = ["slow", "refused", "lost-before", "lost-after", "late"] as const;
-type Fate = "pass" | "hang" | "own-412" | (typeof WRITE_FATES)[number];
+const READ_FATES = ["slow", "refused", "refused", "forbidden"] as const;
+const WRITE_FATES = ["slow", "refused", "forbidden", "lost-before", "lost-after", "late"] as const;
+type Fate = "pass" | "hang" | "own-412" | (typeof WRITE_FATES)[number] | (typeof READ_FATES)[number];
 
 /** What lies between all processes of a script and their store. */
 export class Weather {
@@ -82,7 +82,7 @@ export class UnreliableNet {
       }
       signal?.addEventListener("abort", onAbort, { once: true });
       const fails = (how: Effect): void => {
-        const reason = { operation, key, retryable: true };
+        const reason = { operation, key, retryable: fate !== "forbidden", status: fate === "forbidden" ? 403 : 503 };
         settle(() => reject(new ObjectStoreError(`injected: ${operation} ${fate}`, reason, { effect: how })));
       };
       const hopMs = 1 + this.#random.float() * 10;
@@ -95,13 +95,14 @@ export class UnreliableNet {
       const answer = (result: Promise<T>): void => {
         result.then(
           (value) => this.#clock.schedule(hopMs, () => settle(() => resolve(value))),
-          (error: unknown) => settle(() => reject(error as Error)),
+          (error: unknown) => settle(() => reject(error)),
         );
       };
       switch (fate) {
         case "hang":
           return;
         case "refused":
+        case "forbidden":
           this.#clock.schedule(hopMs, () => fails("none"));
           return;
         case "lost-before":

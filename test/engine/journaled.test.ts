@@ -123,3 +123,30 @@ test("what the chain holds already is not set aside, whoever came between", asyn
   expect(again.recoveryReports()).toEqual([]);
   expect(await readAll((await second.topic(TOPIC)).partition(0))).toEqual(["a", "b", "x", "y"]);
 });
+
+test("nor is it by a process that loses the race for the shard as it starts", async () => {
+  const inner = createMemoryStore();
+  let rival: (() => Promise<unknown>) | undefined;
+  cluster = new Cluster({
+    ...inner,
+    put: async (key, body, options) => {
+      const first = key.startsWith("index/") ? rival : undefined;
+      if (first !== undefined) rival = undefined;
+      await first?.();
+      return await inner.put(key, body, options);
+    },
+  });
+  const disk = new SimulatedDisk();
+  const first = await openOn(disk);
+  await first.createTopic(TOPIC, { partitions: 1 });
+  await (await first.topic(TOPIC)).partition(0).append(values("a"), { ack: "uploaded" });
+  disk.crash();
+
+  const other = await openOn(new SimulatedDisk());
+  const theirs = (await other.topic(TOPIC)).partition(0);
+  rival = () => theirs.append(values("x"), { ack: "uploaded" });
+  const next = disk.afterKill();
+  await expect(openOn(next)).rejects.toMatchObject({ kind: "fenced" });
+  expect(await next.list(`${config().journal.path}/0000/aside`)).toEqual([]);
+  expect(await readAll(theirs)).toEqual(["a", "x"]);
+});

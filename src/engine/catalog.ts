@@ -12,6 +12,8 @@ import { decodeCatalog, encodeCatalog } from "./catalog-file.ts";
 const PARTITIONS_MAX = 100_000;
 /** How old the known catalog may be before a use asks for a newer one. */
 const FRESH_MS = 5000;
+/** Between two looks in the background that fail. */
+const RETRY_MS = 1000;
 /** After so many lost races something else is wrong. */
 const ATTEMPTS_MAX = 50;
 
@@ -34,6 +36,8 @@ export class Catalog {
   #nextLook: Promise<void> | undefined;
   /** A look for checks, begun or not. */
   #checking: Promise<void> | undefined;
+  /** When the last one was begun. */
+  #triedAtMs = Number.NEGATIVE_INFINITY;
   /** Checks that wait, and the last of them. */
   #waiting = 0;
   #lastCheck: Promise<void> = Promise.resolve();
@@ -46,8 +50,13 @@ export class Catalog {
     return [...this.#topics.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** The topic, after a look at the store where it is not known. `NotFoundError`. */
-  async find(name: string): Promise<TopicDescription> {
+  /** The topic, after a look at the store where it is not known or, without `mayBeOld`, not lately. `NotFoundError`. */
+  async find(name: string, mayBeOld = false): Promise<TopicDescription> {
+    const known = this.#topics.get(name);
+    if (mayBeOld && known !== undefined) {
+      await this.check(known, true);
+      return known;
+    }
     if (!this.#topics.has(name) || this.#ageMs() > FRESH_MS) await this.refresh();
     const topic = this.#topics.get(name);
     if (topic === undefined) {
@@ -69,7 +78,9 @@ export class Catalog {
   check(topic: TopicDescription, mayBeOld = false): Promise<void> | undefined {
     const age = this.#ageMs();
     if (!mayBeOld && (age > 2 * FRESH_MS || this.#waiting > 0)) return this.#checkBehindOthers(topic, age);
-    if (age > FRESH_MS && this.#checking === undefined) {
+    const sinceTryMs = this.#options.runtime.clock.monotonic() - this.#triedAtMs;
+    // One try a second: appends come by the thousand while the store refuses.
+    if (age > FRESH_MS && this.#checking === undefined && sinceTryMs >= RETRY_MS) {
       this.#lookForChecks().catch((error: unknown) => {
         this.#options.runtime.logger.warn("the catalog could not be read", { error: String(error) });
       });
@@ -108,7 +119,9 @@ export class Catalog {
 
   /** A check does with a look that is under way: it need not know what happened in the last moment. */
   #lookForChecks(): Promise<void> {
-    this.#checking ??= this.refresh().finally(() => {
+    if (this.#checking !== undefined) return this.#checking;
+    this.#triedAtMs = this.#options.runtime.clock.monotonic();
+    this.#checking = this.refresh().finally(() => {
       this.#checking = undefined;
     });
     return this.#checking;

@@ -173,7 +173,9 @@ export class Engine implements EngineApi {
 
   async topic(name: string): Promise<Topic> {
     this.#throwIfClosed();
-    return new Topic(this.#context, await this.#parts.catalog.find(name));
+    // With a journal appends go on while the store is away: they need their topic.
+    const mayBeOld = !this.#context.ackAfterUpload;
+    return new Topic(this.#context, await this.#parts.catalog.find(name, mayBeOld));
   }
 
   async flush(): Promise<void> {

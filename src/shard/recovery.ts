@@ -1,5 +1,5 @@
 import { partitionKey, type Epoch, type Offset, type PartitionId, type ShardId } from "../domain.ts";
-import { CorruptionError } from "../errors.ts";
+import { CorruptionError, isTierlogError } from "../errors.ts";
 import { NO_JOURNAL, type FenceJournal, type IndexChain } from "../index-chain/index-chain.ts";
 import type { Fence } from "../index-chain/shard-state.ts";
 import type { WriteId } from "../index-chain/write-id.ts";
@@ -25,17 +25,20 @@ export interface ShardRecovery {
   readonly lastCommitAtMs: number | undefined;
 }
 
+/** A journal that is here and holds nothing that is not in the chain. */
+export type EmptiedJournal = Pick<Journal, "journalId" | "knowsFence">;
+
 /** The side of a take-over that the journal sees; remembers whose turn ended by it. */
 class TakenOver implements FenceJournal {
   readonly #journal: Journal | undefined;
   readonly #chain: IndexChain;
-  readonly #localId: string | undefined;
+  readonly #emptied: EmptiedJournal | undefined;
   #ended: { readonly fence: Fence; readonly released: boolean } | undefined;
 
-  constructor(chain: IndexChain, journal: Journal | undefined, localId: string | undefined) {
+  constructor(chain: IndexChain, journal: Journal | undefined, emptied: EmptiedJournal | undefined) {
     this.#chain = chain;
     this.#journal = journal;
-    this.#localId = localId;
+    this.#emptied = emptied;
   }
 
   async idBehind(fence: Fence | undefined): Promise<string> {
@@ -58,18 +61,19 @@ class TakenOver implements FenceJournal {
   /** The last owner acknowledged from a journal that is not ours, and did not say that all of it is in the chain. */
   get diskLost(): boolean {
     if (this.#ended === undefined || this.#ended.released) return false;
-    const { journalId } = this.#ended.fence;
-    return ![NO_JOURNAL, this.#localId, this.#chain.state.fence?.journalId].includes(journalId);
+    const { journalId, writeId } = this.#ended.fence;
+    if (this.#emptied?.journalId === journalId && this.#emptied.knowsFence(writeId)) return false;
+    return journalId !== NO_JOURNAL && journalId !== this.#chain.state.fence?.journalId;
   }
 }
 
-/** Takes the shard over with the id of `journal`, if there is one. `localId`: of a journal that is here, empty and not in use any more. */
+/** Takes the shard over with the id of `journal`, if there is one. Where the last turn was one of `emptied`, no disk is lost. */
 export async function takeOver(
   chain: IndexChain,
   journal: Journal | undefined,
-  localId?: string,
+  emptied?: EmptiedJournal,
 ): Promise<{ readonly epoch: Epoch; readonly diskLost: boolean }> {
-  const taken = new TakenOver(chain, journal, localId);
+  const taken = new TakenOver(chain, journal, emptied);
   const epoch = await chain.takeOver(taken);
   const { fence } = chain.state;
   if (fence !== undefined) journal?.fenceLive(fence.writeId);
@@ -96,29 +100,6 @@ export interface RecoverOptions {
   readonly setEnd: (key: string, end: Offset) => void;
   /** The bytes of a partition from `from` to `end`, as the chain has them. */
   readonly readCommitted: (id: PartitionId, from: Offset, end: Offset) => Promise<Uint8Array>;
-}
-
-/**
- * Frees the oldest frames of the journal as far as the chain holds them: a crash often comes between a commit and the note that its
- * frames are free. Whoever set them aside would offer records for salvage that are in the log. REQUIRES: the chain was folded.
- */
-export async function freeCommitted(
-  options: Pick<RecoverOptions, "journal" | "chain" | "readCommitted">,
-): Promise<void> {
-  const { journal, chain } = options;
-  let through = 0;
-  for await (const frame of journal.frames()) {
-    if (!frame.extents.every((extent) => mayHold(chain, frame, extent)) || !(await sameBytes(frame, options))) break;
-    through = frame.sequence;
-  }
-  if (through > 0) journal.free(through);
-}
-
-/** By offsets and epoch; the bytes decide. */
-function mayHold({ state }: IndexChain, { epoch }: Frame, extent: FrameExtent): boolean {
-  const extents = state.extents(extent);
-  if (extents === undefined || extents.nextOffset < extent.nextOffset) return false;
-  return extents.at(extents.find(extent.baseOffset)).leaderEpoch === epoch;
 }
 
 /**
@@ -162,6 +143,23 @@ export async function recoverFrames(
   return { replayed, setAside, tornTail: journal.opened.tornTail };
 }
 
+/**
+ * Frees the oldest frames as far as the chain holds the same: the disk need not know yet that they were freed. Set aside, they would
+ * be taken for lost and stored a second time. REQUIRES: the chain was folded.
+ */
+export async function freeCommitted(
+  options: Pick<RecoverOptions, "journal" | "chain" | "readCommitted">,
+): Promise<void> {
+  const { journal, chain } = options;
+  let through = 0;
+  for await (const frame of journal.frames()) {
+    const place = placeOf(frame, (extent) => chain.state.extents(extent)?.nextOffset ?? 0);
+    if (place !== "in-chain" || !(await sameBytes(frame, options))) break;
+    through = frame.sequence;
+  }
+  if (through > 0) journal.free(through);
+}
+
 function placeOf(frame: Frame, endOf: (extent: FrameExtent) => number): "in-chain" | "behind" | "nowhere" {
   if (frame.extents.every((extent) => extent.nextOffset <= endOf(extent))) return "in-chain";
   return frame.extents.every((extent) => extent.baseOffset === endOf(extent)) ? "behind" : "nowhere";
@@ -173,9 +171,15 @@ async function sameBytes(
 ): Promise<boolean> {
   const payload = await journal.readPayload(frame.sequence);
   for (const extent of frame.extents) {
-    const committed = await readCommitted(extent, extent.baseOffset, extent.nextOffset);
     const own = payload.subarray(extent.position, extent.position + extent.lengthBytes);
-    if (Buffer.compare(committed, own) !== 0) return false;
+    try {
+      const committed = await readCommitted(extent, extent.baseOffset, extent.nextOffset);
+      if (Buffer.compare(committed, own) !== 0) return false;
+    } catch (error) {
+      // Damaged in the store: the frame is the only good copy, and the shard must not stand still for it.
+      if (!isTierlogError(error) || error.kind !== "data") throw error;
+      return false;
+    }
   }
   return true;
 }

@@ -28,7 +28,7 @@ import { readCommitted } from "./partition-reader.ts";
 import { Waiter, type AppendTarget } from "./pending.ts";
 import type { FlushSettings, Pipeline, PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
-import { lossOf, NOTHING_REPLAYED, takeOver, type ShardRecovery } from "./recovery.ts";
+import { lossOf, NOTHING_REPLAYED, takeOver, type EmptiedJournal, type ShardRecovery } from "./recovery.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
 
 export interface ShardSettings extends FlushSettings {
@@ -95,8 +95,8 @@ export class Shard {
   readonly #journaled: JournaledPipeline | undefined;
   /** Of an earlier process, where the journal is not in use any more; gone once it was emptied. */
   #leftover: ShardJournal | undefined;
-  /** The id of that journal then. */
-  #emptiedId: string | undefined;
+  /** The same, closed, once everything in it is in the chain. */
+  #emptied: EmptiedJournal | undefined;
   #folded = false;
   #closed = false;
   #committedLinks = 0;
@@ -166,7 +166,7 @@ export class Shard {
   async #takeOver(): Promise<void> {
     await this.#drainLeftover();
     if (this.#chain.isOwner) return;
-    const { diskLost } = await takeOver(this.#chain, undefined, this.#emptiedId);
+    const { diskLost } = await takeOver(this.#chain, undefined, this.#emptied);
     if (!diskLost) return;
     const { shard, onRecovery } = this.#options;
     const nothing = { replayed: NOTHING_REPLAYED, setAside: undefined, tornTail: undefined };
@@ -181,7 +181,9 @@ export class Shard {
       await pipeline.resume();
       await pipeline.flush();
       this.#leftover = undefined;
-      this.#emptiedId = journal.journalId;
+      this.#emptied = journal;
+      // A turn of its own: behind a fence that names the journal, whoever comes next would have to take its disk for lost.
+      if (this.#chain.isOwner) await takeOver(this.#chain, undefined, journal);
     } finally {
       await pipeline.end(new ClosedError(`journal of shard ${this.id}`));
     }

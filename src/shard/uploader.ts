@@ -24,6 +24,8 @@ export interface UploaderOptions extends Omit<PipelineOptions, "leave"> {
 
 /** Flushes on their way at once: each holds up to `flush.max_bytes` in memory. */
 const FLIGHTS_MAX = 2;
+/** What waits beyond so many of the largest flushes is a backlog. */
+const BACKLOG_FLUSHES = 2;
 const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 10_000;
 
@@ -192,6 +194,8 @@ export class Uploader {
   #mustPace(): boolean {
     const { queue, settings, runtime, catchUpRateBytes } = this.#options;
     if (queue.untakenBytes < settings.flushBytesMax) this.#catchingUp = false;
+    // Whatever it comes from: an outage that a single request sat out is no failure, and leaves a backlog all the same.
+    else if (queue.untakenBytes > BACKLOG_FLUSHES * settings.flushBytesMax) this.#catchingUp = true;
     if (!this.#catchingUp) return false;
     const nowMs = runtime.clock.monotonic();
     if (nowMs < this.#paceMs) {
@@ -227,7 +231,7 @@ export class Uploader {
   }
 
   /**
-   * After a turn that ended in doubt: frames that the fold up to our own fence, or past another's, shows in the chain, are uploaded.
+   * After a turn that ended in doubt: frames that the fold up to our own fence, or to another's, shows in the chain, are uploaded.
    * REQUIRES: no flush is on its way.
    */
   reconcile(): void {
@@ -290,6 +294,7 @@ export class Uploader {
   }
 
   #pumpIn(delayMs: number): void {
+    // A commit can fail while a backlog is paced: of two timers one would outlive `stop`, and end the pause too early.
     this.#pause?.cancel();
     this.#pause = this.#options.runtime.clock.schedule(delayMs, () => {
       this.#pause = undefined;

@@ -7,10 +7,12 @@ import type { ObjectStore } from "../../src/object-store/object-store.ts";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-interface Overrides {
+export interface Overrides {
   readonly path?: string;
   readonly shards?: number;
   readonly checkpointEvery?: number;
+  readonly shutdownTimeoutMs?: number;
+  readonly leaseMs?: number;
   readonly storage?: Partial<Omit<Config["storage"], "object">> & {
     readonly object?: Partial<Config["storage"]["object"]>;
   };
@@ -61,7 +63,7 @@ export function testConfig(overrides: Overrides = {}): Config {
         ...overrides.storage?.object,
       },
     },
-    shutdownTimeoutMs: 30_000,
+    shutdownTimeoutMs: overrides.shutdownTimeoutMs ?? 30_000,
     journal: {
       path: `${overrides.path ?? "/nonexistent"}/journal`,
       fsync: "always",
@@ -73,7 +75,7 @@ export function testConfig(overrides: Overrides = {}): Config {
       oDirect: false,
       ...overrides.journal,
     },
-    fence: { leaseMs: 0 },
+    fence: { leaseMs: overrides.leaseMs ?? 0 },
     index: { checkpointEvery: overrides.checkpointEvery ?? 256 },
     flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },

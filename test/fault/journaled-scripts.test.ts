@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import { runJournaledScript, type JournaledProgress, type JournaledReport } from "./journaled-run.ts";
 
-const SCRIPTS = Number(process.env["TIERLOG_TEST_JOURNALED_SCRIPTS"] ?? 10);
+const SCRIPTS = Number(process.env["TIERLOG_TEST_JOURNALED_SCRIPTS"] ?? 6);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 
 test(

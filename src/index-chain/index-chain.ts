@@ -40,6 +40,8 @@ export interface FenceJournal {
   idBehind(fence: Fence | undefined): Promise<string>;
   /** Brings the writeId of a fence to the disk before it is sent. */
   recordFence(writeId: WriteId): Promise<void>;
+  /** Was this fence sent by us, or by an earlier process that had the journal? That one is gone: there is nobody to duel with. */
+  knowsFence(writeId: WriteId): boolean;
 }
 
 export interface IndexChainOptions {
@@ -145,7 +147,8 @@ export class IndexChain {
       this.#throwIfOver();
       this.#owner = false;
       await this.#foldOn();
-      if (this.#ownEpoch > 0 && this.#state.epoch > this.#ownEpoch && !this.#fenceIsOurs()) throw this.#fencedOut();
+      if (this.#ownEpoch > 0 && this.#state.epoch > this.#ownEpoch && !this.#fenceIsOurs(journal))
+        throw this.#fencedOut();
       const firstMissing = this.#state.nextSeq;
       for (;;) {
         const epoch = (this.#state.epoch + 1) as Epoch;
@@ -172,7 +175,7 @@ export class IndexChain {
         }
         const fence = this.#state.fence;
         // Somebody else's turn began while we tried: stepping back ends the duel, fencing again would go on for ever.
-        if (fence !== undefined && fence.seq >= firstMissing && !this.#fenceIsOurs()) throw this.#fencedOut();
+        if (fence !== undefined && fence.seq >= firstMissing && !this.#fenceIsOurs(journal)) throw this.#fencedOut();
       }
     });
   }
@@ -423,9 +426,10 @@ export class IndexChain {
     throw new MissingObjectError(indexKey(shard, this.#state.nextSeq), checkpointKey(shard, this.#newestListed));
   }
 
-  #fenceIsOurs(): boolean {
+  #fenceIsOurs(journal: FenceJournal | undefined): boolean {
     const writeId = this.#state.fence?.writeId;
-    return writeId !== undefined && this.#unsettledFences.has(writeId);
+    if (writeId === undefined) return false;
+    return this.#unsettledFences.has(writeId) || journal?.knowsFence(writeId) === true;
   }
 
   #fencedOut(): FencedError {

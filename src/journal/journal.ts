@@ -27,6 +27,7 @@ export class Journal {
   readonly #reader: FrameReader;
   readonly #manifest: ManifestKeeper;
   #appending: Promise<number> | undefined;
+  #settingAside: Promise<unknown> | undefined;
   #closing: Promise<void> | undefined;
 
   private constructor(options: JournalOptions, recovered: Recovered) {
@@ -148,6 +149,12 @@ export class Journal {
    */
   async setAside(through: number): Promise<AsideReport> {
     this.#checkOpen();
+    const settingAside = this.#setAside(through);
+    this.#settingAside = Promise.allSettled([this.#settingAside, settingAside]);
+    return await settingAside;
+  }
+
+  async #setAside(through: number): Promise<AsideReport> {
     const { fileSystem, directory, logger, shard } = this.#options;
     const frames: FrameLocation[] = [];
     const { live, files } = this.#writer;
@@ -206,7 +213,10 @@ export class Journal {
         failure ??= diskError(what, this.#options.directory, error);
       }
     };
+    // Nothing may go on in the directory when this resolves: the lock is given back, and the next process reads what is there.
     await this.#appending?.catch(() => undefined);
+    await this.#settingAside;
+    await this.#manifest.idle();
     failure = await this.#writer.close();
     const { freed, live, files } = this.#writer;
     if (freed > this.#manifest.manifest.freedThrough) await attempt("close", () => this.#manifest.write());

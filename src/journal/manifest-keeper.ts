@@ -32,6 +32,11 @@ export class ManifestKeeper {
     return this.write(({ fences }) => ({ fences: fences.includes(writeId) ? fences : [...fences, writeId] }));
   }
 
+  /** Resolves when no write is under way. */
+  idle(): Promise<void> {
+    return this.#writes.run(() => Promise.resolve());
+  }
+
   fenceLive(writeId: string): void {
     this.#liveFence = writeId;
   }

@@ -1,3 +1,4 @@
+import { ClosedError } from "../errors.ts";
 import type { FileSystem } from "../runtime/file-system.ts";
 import { Semaphore } from "../runtime/mutex.ts";
 import type { RandomAccessFile } from "../runtime/random-access-file.ts";
@@ -12,14 +13,23 @@ export class ReadHandles {
   /** Not in use now, the one used last at the end. */
   readonly #idle = new Map<string, RandomAccessFile>();
   readonly #inUse = new Map<RandomAccessFile, string>();
+  readonly #uses = new Set<Promise<unknown>>();
+  #closed = false;
 
   constructor(fileSystem: FileSystem) {
     this.#fileSystem = fileSystem;
   }
 
-  /** Runs `read` with the file open. Rejects with what `read` rejects with and with Node's own errors. */
+  /** Runs `read` with the file open. Rejects with what `read` rejects with, with Node's own errors, and with ClosedError. */
   use<T>(path: string, read: (file: RandomAccessFile) => Promise<T>): Promise<T> {
+    const using = this.#use(path, read).finally(() => this.#uses.delete(using));
+    this.#uses.add(using);
+    return using;
+  }
+
+  #use<T>(path: string, read: (file: RandomAccessFile) => Promise<T>): Promise<T> {
     return this.#permits.run(async () => {
+      if (this.#closed) throw new ClosedError(path);
       const file = await this.#take(path);
       this.#inUse.set(file, path);
       try {
@@ -38,8 +48,10 @@ export class ReadHandles {
     await file?.close();
   }
 
-  /** REQUIRES: no `use` is under way. */
+  /** Waits for the reads that are under way; those that wait for their turn fail. */
   async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#uses);
     for (const path of this.#idle.keys()) await this.forget(path);
   }
 

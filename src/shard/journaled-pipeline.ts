@@ -2,6 +2,7 @@ import type { Offset, PartitionId } from "../domain.ts";
 import { asTierlogError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { AsideReport, TornTail } from "../journal/reports.ts";
+import { untilAborted } from "../object-store/attempt.ts";
 import type { LogRecord } from "../record/record.ts";
 import { sleep } from "../runtime/clock.ts";
 import { GatheringList } from "./gathering-list.ts";
@@ -65,6 +66,8 @@ export interface UploadLag {
 /** Frames kept in memory for their upload and for readers at the end of the log; what comes on top stays on the disk. */
 const QUEUE_MEMORY_FACTOR = 2;
 const PROVE_AGAIN_MS = 250;
+/** How long the end of a pipeline waits for frames to be set aside. */
+const ENDING_MS = 1000;
 
 /**
  * The way of appends through the journal: gather → frame → disk → ack "journaled"; then, in the same order, frame → flush → link →
@@ -77,11 +80,16 @@ export class JournaledPipeline implements Pipeline {
   /** What comes before the shard is ours. */
   readonly #early: GatheringList;
   #journal: Journal | undefined;
+  #opening: Promise<Journal> | undefined;
   /** There once the shard was taken over and its journal judged. */
   #parts: Parts | undefined;
   #acquiring: Promise<void> | undefined;
+  /** The last owner's journal is lost, and nobody was told yet. */
+  #diskLost = false;
   /** Final: another writer owns the shard, or the pipeline is closed. */
   #ended: TierlogError | undefined;
+  /** Fires with `#ended`: nobody then waits for an answer of the store. */
+  readonly #over = new AbortController();
   #ending: Promise<void> | undefined;
   #proving: Promise<void> | undefined;
 
@@ -167,8 +175,8 @@ export class JournaledPipeline implements Pipeline {
    * where another's turn came between. Does nothing where there are none.
    */
   async resume(): Promise<void> {
-    const { chain, openJournal } = this.#options;
-    const journal = (this.#journal ??= await openJournal());
+    const { chain } = this.#options;
+    const journal = await this.#openJournal();
     if (this.#parts !== undefined || journal.metrics().liveFrames === 0) return;
     await chain.refresh();
     const { fence } = chain.state;
@@ -177,9 +185,9 @@ export class JournaledPipeline implements Pipeline {
       await this.acquire();
       return;
     }
+    await freeCommitted({ ...this.#options, journal });
     // Our id in an unknown fence: a copy of this journal went on elsewhere.
     if (ours) await journal.renewId();
-    await freeCommitted({ ...this.#options, journal });
     if (journal.metrics().liveFrames === 0) return;
     this.#reportAside(await journal.setAside(Number.MAX_SAFE_INTEGER), journal.opened.tornTail);
   }
@@ -202,16 +210,30 @@ export class JournaledPipeline implements Pipeline {
     return this.#acquiring;
   }
 
+  #openJournal(): Promise<Journal> {
+    this.#opening ??= this.#options.openJournal().then(
+      (journal) => {
+        this.#journal = journal;
+        return journal;
+      },
+      (error: unknown) => {
+        this.#opening = undefined;
+        throw error;
+      },
+    );
+    return this.#opening;
+  }
+
   async #takeOver(): Promise<void> {
-    const { chain, shard, runtime, openJournal, onRecovery, onDurable } = this.#options;
+    const { chain, shard, runtime, onRecovery, onDurable } = this.#options;
     if (this.#ended !== undefined) throw this.#ended;
-    const journal = (this.#journal ??= await openJournal());
+    const journal = await this.#openJournal();
     const known = this.#parts;
     if (known !== undefined && chain.isOwner) return;
-    let diskLost = false;
     if (!chain.isOwner) {
       const taken = await takeOver(chain, journal);
-      ({ diskLost } = taken);
+      // Until it was said: what follows may fail and be tried again.
+      this.#diskLost ||= taken.diskLost;
       runtime.logger.info("took the shard over", { shard, epoch: taken.epoch });
     }
     if (known !== undefined) {
@@ -227,8 +249,8 @@ export class JournaledPipeline implements Pipeline {
     onRecovery({
       shard,
       ...found,
-      outcome: outcomeOf(found, diskLost),
-      ...(diskLost ? await lossOf(chain) : { mayBeLost: undefined, lastCommitAtMs: undefined }),
+      outcome: outcomeOf(found, this.#diskLost),
+      ...(this.#diskLost ? await lossOf(chain) : { mayBeLost: undefined, lastCommitAtMs: undefined }),
     });
     // Closed meanwhile: the frames stay for the next owner.
     if (this.#ended !== undefined) throw this.#ended;
@@ -298,9 +320,9 @@ export class JournaledPipeline implements Pipeline {
         return undefined;
       }
       try {
-        if (chain.isOwner) await this.#prove();
-        else await this.acquire();
+        await untilAborted(chain.isOwner ? this.#prove() : this.acquire(), this.#over.signal);
       } catch (error) {
+        if (this.#ended !== undefined) return this.#ended;
         const reason = asTierlogError(error);
         if (reason.kind === "fenced") this.#fencedOut(reason as FencedError);
         if (reason.kind === "fenced" || runtime.clock.monotonic() - beganMs >= maxWaitMs) return reason;
@@ -353,18 +375,34 @@ export class JournaledPipeline implements Pipeline {
 
   /**
    * Ends the pipeline: what is not in the journal fails with `reason`, what waits for its upload is told so, what is in the journal
-   * stays there for the next owner.
+   * stays there for the next owner. The journal is closed first, without a wait for the store: its lock goes with the engine, and a
+   * take-over that is still under way must not write there afterwards.
    */
   async end(reason: TierlogError): Promise<void> {
     this.#ended ??= reason;
+    this.#over.abort(this.#ended);
     this.#failEarly(reason.withEffect("none"));
     this.#parts?.stage.stop(reason.withEffect("none"));
     await this.#parts?.stage.settled();
     this.#parts?.uploader.stop(reason.withEffect("unknown"));
-    await Promise.allSettled([this.#ending, this.#acquiring, this.#proving]);
-    await this.#objects.cleared();
-    await this.#journal?.close();
-    this.#options.onDurable();
+    await this.#endingInTime();
+    try {
+      await this.#opening?.catch(() => undefined);
+      await this.#journal?.close();
+    } finally {
+      await Promise.allSettled([this.#ending, this.#acquiring, this.#proving]);
+      await this.#objects.cleared();
+      this.#options.onDurable();
+    }
+  }
+
+  /** What a fence leaves to be done is disk work; should it have to wait for the store, the next start does it. */
+  async #endingInTime(): Promise<void> {
+    if (this.#ending === undefined) return;
+    const done = new AbortController();
+    const late = sleep(this.#options.runtime.clock, ENDING_MS, done.signal).catch(() => undefined);
+    await Promise.race([this.#ending, late]);
+    done.abort();
   }
 
   #failEarly(error: TierlogError): void {
@@ -378,6 +416,7 @@ export class JournaledPipeline implements Pipeline {
   #fencedOut(reason: FencedError): void {
     if (this.#ended !== undefined) return;
     this.#ended = reason;
+    this.#over.abort(reason);
     const { shard, runtime, onDurable } = this.#options;
     const journal = this.#journal;
     const parts = this.#parts;
@@ -392,8 +431,8 @@ export class JournaledPipeline implements Pipeline {
       parts?.uploader.stop(reason);
       parts?.queue.clear();
       if (journal === undefined) return;
-      const { liveFrames } = journal.metrics();
-      if (liveFrames === 0) return;
+      if (parts === undefined) await freeCommitted({ ...this.#options, journal });
+      if (journal.metrics().liveFrames === 0) return;
       const setAside = await journal.setAside(Number.MAX_SAFE_INTEGER);
       this.#reportAside(setAside, undefined);
     };

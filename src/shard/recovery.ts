@@ -54,6 +54,10 @@ class TakenOver implements FenceJournal {
     await this.#journal?.recordFence(writeId);
   }
 
+  knowsFence(writeId: WriteId): boolean {
+    return this.#journal?.knowsFence(writeId) === true;
+  }
+
   /** The last owner acknowledged from a journal that is not ours, and did not say that all of it is in the chain. */
   get diskLost(): boolean {
     if (this.#ended === undefined || this.#ended.released) return false;

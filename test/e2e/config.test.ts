@@ -57,7 +57,7 @@ test("all problems at once, as text and as JSON", async () => {
   expect(human.stderr).toBe(
     "tierlog: config has 2 problems:\n" +
       "  system.shard: is not a key; did you mean system.shards?\n" +
-      '  system.flush.linger: "1 week" has the unknown unit "week" (units: ms, s, m, h)\n',
+      '  system.flush.linger: "1 week" has the unknown unit "week" (units: ms, s, m, h, d)\n',
   );
   const json = await place.run(["topics", "list", "--config", "config.toml", "--json"]);
   expect(jsonLines(json.stderr)).toMatchObject([

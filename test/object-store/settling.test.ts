@@ -464,7 +464,7 @@ describe("backoff", () => {
     const drawn = [0.999, 0.5, 0, 0.999, 0.999, 0.999, 0.999, 0.999, 0.999];
     const waits: number[] = [];
     gets = drawn.map(() => async () => {
-      waits.push(clock.now());
+      waits.push(clock.monotonic());
       throw storeError(503, "none", true);
     });
     let draw = 0;

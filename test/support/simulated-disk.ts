@@ -170,10 +170,14 @@ export class SimulatedDisk implements FileSystem {
   async writeNew(path: string, bytes: Uint8Array, options?: { readonly durable: boolean }): Promise<void> {
     const file = await this.open(path, { access: "write", create: "new" });
     try {
-      await file.write(bytes, 0);
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at), at);
       if (options?.durable !== false) await file.sync();
-    } finally {
       await file.close();
+    } catch (error) {
+      await file.close();
+      // What is left behind by a crash stays.
+      if (!this.#crashed) this.#directories.get(dirname(path))?.entries.delete(basename(path));
+      throw error;
     }
   }
 
@@ -385,8 +389,11 @@ function writeInto(inode: Inode, bytes: Uint8Array, position: number): Set<numbe
 }
 
 function makeDurable(inode: Inode, sectors: Set<number>): void {
-  const durable = Buffer.alloc(Math.max(inode.durable.length, inode.bytes.length));
-  inode.durable.copy(durable);
+  let { durable } = inode;
+  if (durable.length < inode.bytes.length) {
+    durable = Buffer.alloc(inode.bytes.length);
+    inode.durable.copy(durable);
+  }
   for (const sector of sectors) {
     inode.bytes.copy(durable, sector * SECTOR, sector * SECTOR, (sector + 1) * SECTOR);
     inode.dirty.delete(sector);

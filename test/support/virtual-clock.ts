@@ -56,12 +56,16 @@ export class VirtualClock implements Clock {
     this.#nowMs += ms;
   }
 
-  /** Time goes on by `ms`: runs the timers that fall due, each with all that follows from it. For work without real I/O. */
-  async advance(ms: number): Promise<void> {
+  /**
+   * Time goes on by `ms`: runs the timers that fall due, each with all that follows from it in `turns` of the event loop. For work
+   * without real I/O.
+   */
+  async advance(ms: number, turns = QUIET_TURNS): Promise<void> {
     const until = this.#nowMs + ms;
     for (;;) {
-      await quiet();
-      const due = [...this.#timers].filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
+      await quiet(turns);
+      let due: Timer | undefined;
+      for (const timer of this.#timers) if (timer.at <= until && (due === undefined || timer.at < due.at)) due = timer;
       if (due === undefined) break;
       this.#timers.delete(due);
       this.#nowMs = Math.max(this.#nowMs, due.at);
@@ -95,8 +99,8 @@ const QUIET_TURNS = 25;
 const PATIENCE_TURNS = 10_000;
 
 /** Everything that needs no time is done. For work without real I/O. */
-export async function quiet(): Promise<void> {
-  for (let turn = 0; turn < QUIET_TURNS; turn++) await nextTurn();
+export async function quiet(turns = QUIET_TURNS): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await nextTurn();
 }
 
 function nextTurn(): Promise<void> {

@@ -220,12 +220,13 @@ describe("the journaled tail", () => {
     await engine.createTopic("events", { partitions: 1 });
     const partition = (await engine.topic("events")).partition(0);
     await append(engine, partition, NOW_MS + 3, NOW_MS + 9);
-    faulty.fate = () => "refused";
+    // For good: a put that is tried again would take the place of the fence below.
+    faulty.fate = () => "forbidden";
     await partition.append(at(NOW_MS + 50, NOW_MS + 20));
     await engine.close();
     // The fence lands, nothing behind it.
     let puts = 0;
-    faulty.fate = () => (puts++ === 0 ? "pass" : "refused");
+    faulty.fate = () => (puts++ === 0 ? "pass" : "forbidden");
     const again = (await (await cluster.open(hasty)).topic("events")).partition(0);
     expect(await again.watermarks()).toMatchObject({ uploaded: 2, durable: 4 });
     expect(await again.offsetAt(NOW_MS + 10)).toEqual({ offset: 2, timestampMs: NOW_MS + 50 });

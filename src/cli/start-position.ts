@@ -1,3 +1,4 @@
+import { DURATION } from "../config/duration.ts";
 import { parseQuantity, type QuantityKind } from "../config/quantity.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { parseInteger } from "./arguments.ts";
@@ -13,18 +14,7 @@ export type StartPosition =
 const EXAMPLES =
   "earliest, latest, 1000 (an offset), 2026-11-20, 2026-11-20T10:00:00Z, 2026-11-20T10:00:00+02:00, -15m";
 
-const AGO: QuantityKind = {
-  noun: "a time ago",
-  example: "-15m",
-  units: [
-    { name: "ms", factor: 1 },
-    { name: "s", factor: 1000 },
-    { name: "m", factor: 60_000 },
-    { name: "h", factor: 3_600_000 },
-    { name: "d", factor: 86_400_000 },
-  ],
-  separator: "",
-};
+const AGO: QuantityKind = { ...DURATION, noun: "a time ago", example: "-15m" };
 
 const DATE = /^(\d{4})-(\d{2})-(\d{2})(?:[Tt](.*))?$/;
 const TIME = /^(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(Z|z|[+-]\d{2}:?\d{2})?$/;

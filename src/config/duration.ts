@@ -1,6 +1,6 @@
 import { formatQuantity, parseQuantity, type Parsed, type QuantityKind } from "./quantity.ts";
 
-const DURATION: QuantityKind = {
+export const DURATION: QuantityKind = {
   noun: "a time",
   example: "250ms",
   units: [

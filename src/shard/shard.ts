@@ -29,6 +29,7 @@ import { readCommitted } from "./partition-reader.ts";
 import { Waiter, type AppendTarget } from "./pending.ts";
 import type { FlushSettings, Pipeline, PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
+import { recordsBytes } from "./records-bytes.ts";
 import { lossOf, NOTHING_REPLAYED, takeOver, type EmptiedJournal, type ShardRecovery } from "./recovery.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
 import type { TrimPlan } from "./trim-item.ts";
@@ -82,9 +83,6 @@ export interface Undrained {
 
 /** For what is left to do when time is up: closing files, letting go of what waits for an answer. */
 const END_MS = 2000;
-
-/** Bytes that a record costs beside its key, value and headers, at most: varints, offset and timestamp deltas. */
-const RECORD_OVERHEAD_BYTES = 32;
 
 /**
  * The unit of ownership: a group of partitions with one writer, one flush queue and one index chain. The first append takes the
@@ -488,15 +486,4 @@ export class Shard {
   #warn(what: string, error: unknown): void {
     this.#options.runtime.logger.warn(`the shard ${what}`, { shard: this.id, error: String(error) });
   }
-}
-
-function recordsBytes(records: readonly LogRecord[]): number {
-  let bytes = 0;
-  for (const record of records) {
-    bytes += RECORD_OVERHEAD_BYTES + (record.key?.length ?? 0) + (record.value?.length ?? 0);
-    if (record.headers !== undefined) {
-      for (const header of record.headers) bytes += 8 + header.key.length * 3 + (header.value?.length ?? 0);
-    }
-  }
-  return bytes;
 }

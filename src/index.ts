@@ -75,6 +75,7 @@ export {
   type VerifyProgress,
   type WorkerPool,
 } from "./engine/verify-store.ts";
+export { startVerifyWorkers, type VerifyWorkers } from "./engine/verify-workers.ts";
 export { createFsStore } from "./object-store/fs-store.ts";
 export { createMemoryStore } from "./object-store/memory-store.ts";
 export { systemRuntime } from "./runtime/runtime.ts";

@@ -1,6 +1,9 @@
 import { defineConfig } from "vitest/config";
 
+import { builtModules } from "./support/built-modules.ts";
+
 export default defineConfig({
+  plugins: [builtModules],
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/**/*.s3.test.ts", "test/crash/*.test.ts", "test/e2e/**"],

@@ -26,9 +26,11 @@ export const BATCH_PREFIX_BYTES = 12;
 export const CRC_AT = 17;
 /** First byte that the CRC covers. */
 export const CRC_FROM = 21;
+export const ATTRIBUTES_AT = 21;
 
 const MAGIC = 2;
-const CODEC_MASK = 0x07;
+/** Of the second byte of the attributes. */
+export const CODEC_MASK = 0x07;
 /** One byte each: length, attributes, timestamp delta, offset delta, key length, value length, header count. */
 const RECORD_BYTES_MIN = 7;
 const UNSUPPORTED_ATTRIBUTES = [
@@ -73,7 +75,7 @@ export function readBatchHeader(bytes: Uint8Array, position: number, where: Wher
     throw problem(position + 8, `a batch of ${lengthBytes} bytes where ${left} are left`);
   }
 
-  const compression = readCompression(readInt16(bytes, position + 21), where, position);
+  const compression = readCompression(readInt16(bytes, position + ATTRIBUTES_AT), where, position);
   const recordCount = readInt32(bytes, position + 57);
   const lastOffsetDelta = readInt32(bytes, position + 23);
   if (recordCount < 1 || recordCount !== lastOffsetDelta + 1) {
@@ -127,7 +129,7 @@ export function writeBatchHeader(batch: Uint8Array, header: NewBatchHeader): voi
   writeInt32(batch, 8, batch.length - BATCH_PREFIX_BYTES);
   writeInt32(batch, 12, header.epoch);
   batch[16] = MAGIC;
-  writeInt16(batch, 21, COMPRESSION_ID[header.compression]);
+  writeInt16(batch, ATTRIBUTES_AT, COMPRESSION_ID[header.compression]);
   writeInt32(batch, 23, header.recordCount - 1);
   writeInt64(batch, 27, header.baseTimestampMs);
   writeInt64(batch, MAX_TIMESTAMP_AT, header.maxTimestampMs);

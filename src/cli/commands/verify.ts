@@ -1,9 +1,14 @@
 import type { ConcernedOffsets, Finding, StoreVerification, VerifyProgress } from "../../engine/verify-store.ts";
+import type { VerifyWorkers } from "../../engine/verify-workers.ts";
+import { availableThreads } from "../../runtime/worker-threads.ts";
 import type { Command } from "../command.ts";
 import { resolveContextConfig } from "../context.ts";
 import { EXIT_DAMAGE, EXIT_OK } from "../exit-code.ts";
 import { formatBytes, formatCount } from "../numbers.ts";
 import { formatFields, formatTable } from "../table.ts";
+
+/** More are not fed: so many pieces of objects are under way at once. */
+const THREADS_MAX = 4;
 
 export const verify: Command = {
   name: "verify",
@@ -33,8 +38,12 @@ export const verify: Command = {
     return interruption.exitCodeOf(async (signal) => {
       const { config } = await resolveContextConfig(context);
       const { verifyStore } = await import("../../engine/verify-store.ts");
+      const deep = args.has("deep");
+      // Closed however this ends: by an error or a signal too.
+      await using workers = deep ? await startWorkers() : undefined;
       const verification = await verifyStore(config, {
-        deep: args.has("deep"),
+        deep,
+        workers,
         topic: args.text("topic"),
         shard,
         signal,
@@ -47,6 +56,14 @@ export const verify: Command = {
     });
   },
 };
+
+/** undefined where a thread would only take turns with this one. */
+async function startWorkers(): Promise<VerifyWorkers | undefined> {
+  const threads = Math.min(availableThreads(), THREADS_MAX);
+  if (threads === 1) return undefined;
+  const { startVerifyWorkers } = await import("../../engine/verify-workers.ts");
+  return startVerifyWorkers(threads);
+}
 
 function formatProgress({ doing, objects, objectsTotal, bytes, bytesTotal, elapsedMs }: VerifyProgress): string {
   const seconds = elapsedMs / 1000;

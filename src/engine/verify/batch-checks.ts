@@ -1,7 +1,9 @@
+import { ATTRIBUTES_AT, CODEC_MASK } from "../../record/batch-header.ts";
 import type { Logger } from "../../runtime/logger.ts";
 import { checkBatches, type BatchTask, type BatchTaskResult } from "./check-batches.ts";
+import { SharedWindows } from "./shared-windows.ts";
 
-/** Threads that run the default export of `batch-worker.ts`. A Piscina of that file is one. */
+/** Threads that run the default export of `batch-worker.ts`, as those of `startVerifyWorkers` do. */
 export interface WorkerPool {
   /** Rejects where the task was not carried out, as when its worker died. */
   run(task: BatchTask): Promise<BatchTaskResult>;
@@ -11,10 +13,15 @@ export interface WorkerPool {
 const POOL_ATTEMPTS = 2;
 /** Tasks in a row that no worker carried out: the others are not tried with this pool any more. */
 const POOL_FAILURES_MAX = 3;
+const CODEC_AT = ATTRIBUTES_AT + 1;
 
-/** Runs tasks in a pool, or where there is none, or it fails, in this thread: none is skipped. */
+/**
+ * Runs tasks in a pool where that pays, else in this thread. What a pool does not carry out is done in this thread too: no task is
+ * skipped.
+ */
 export class BatchChecks {
   readonly #logger: Logger;
+  readonly #windows = new SharedWindows();
   #pool: WorkerPool | undefined;
   #failures = 0;
 
@@ -23,12 +30,17 @@ export class BatchChecks {
     this.#logger = logger;
   }
 
-  /** Do tasks go to other threads? Then their bytes should lie where these can read them. */
-  get isThreaded(): boolean {
-    return this.#pool !== undefined;
+  async check(task: BatchTask): Promise<BatchTaskResult> {
+    if (this.#pool === undefined || !isCompressed(task)) return checkBatches(task);
+    const bytes = this.#windows.lend(task.bytes);
+    const result = await this.#checkInPool({ ...task, bytes });
+    // A thread that died, or was given up, does not write.
+    this.#windows.giveBack(bytes);
+    return result ?? checkBatches(task);
   }
 
-  async check(task: BatchTask): Promise<BatchTaskResult> {
+  /** undefined: no worker carried it out. */
+  async #checkInPool(task: BatchTask): Promise<BatchTaskResult | undefined> {
     for (let attempt = 1; attempt <= POOL_ATTEMPTS && this.#pool !== undefined; attempt++) {
       try {
         const result = await this.#pool.run(task);
@@ -47,6 +59,14 @@ export class BatchChecks {
       this.#pool = undefined;
       this.#logger.warn("workers keep failing; the other checks are made without them");
     }
-    return checkBatches(task);
+    return undefined;
   }
+}
+
+/**
+ * By the first batch of any run. What is not compressed is checked about as fast as it is copied to where another thread sees it: only
+ * decompression is worth the way. Damaged bytes may tell a lie here, which changes the place of the check and nothing else.
+ */
+function isCompressed({ bytes, runs }: BatchTask): boolean {
+  return runs.some(({ at, lengthBytes }) => lengthBytes > CODEC_AT && ((bytes[at + CODEC_AT] ?? 0) & CODEC_MASK) !== 0);
 }

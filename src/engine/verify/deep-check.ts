@@ -3,10 +3,8 @@ import { BATCH_HEADER_BYTES } from "../../record/batch.ts";
 import type { BatchChecks } from "./batch-checks.ts";
 import type { BatchRun, BatchTask, BatchTaskResult, RunResult } from "./check-batches.ts";
 import type { PlacedExtent } from "./placed-extents.ts";
+import { WINDOW_BYTES } from "./shared-windows.ts";
 import type { Verification } from "./verification.ts";
-
-/** Fetched and checked at once; more only where one batch is larger. */
-const WINDOW_BYTES = 8 * 1024 * 1024;
 
 export interface DeepCounts {
   batches: number;
@@ -109,7 +107,7 @@ export class DeepCheck {
     const { store, calls } = this.#verification;
     const found = await store.get(key, { ...calls, range: { start: position, end: position + lengthBytes } });
     if (found === undefined || found.body.length < lengthBytes) return undefined;
-    return { key, position, bytes: this.#checks.isThreaded ? shared(found.body) : found.body, runs };
+    return { key, position, bytes: found.body, runs };
   }
 
   /** `passedBytes`: those that are done with, because nothing in them can be told apart. */
@@ -153,10 +151,4 @@ function endOf(extent: PlacedExtent | undefined): number {
 
 function hasProblem({ runs }: BatchTaskResult): boolean {
   return runs.some(({ problems }) => problems.length > 0);
-}
-
-function shared(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
-  copy.set(bytes);
-  return copy;
 }

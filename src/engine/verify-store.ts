@@ -63,6 +63,10 @@ export interface VerifiedTotals {
   readonly voidLinks: number;
   /** Read, but behind one that could not be folded. */
   readonly unfoldedLinks: number;
+  /** Index files below a shard's boundary: they wait to be deleted, and mean nothing. */
+  readonly linksBelowBoundary: number;
+  /** Replaces, trims and boundaries of live links that had no effect, as the state was not the one that they were made for. */
+  readonly voidEntries: number;
   /** That could be read. */
   readonly checkpoints: number;
   readonly dataObjects: number;
@@ -154,6 +158,8 @@ async function verify(verification: Verification, { config, options, deep }: Run
     totals.liveLinks += one.liveLinks;
     totals.voidLinks += one.voidLinks;
     totals.unfoldedLinks += one.linksBehind;
+    totals.linksBelowBoundary += one.linksBelow;
+    totals.voidEntries += one.voidEntries;
     totals.checkpoints += one.checkpoints;
     checkEpochs(verification, one);
     const { dataObjects, dataObjectBytes, extents, records, bytes } = await checkObjects(verification, one, deep);
@@ -174,6 +180,8 @@ const NOTHING = {
   liveLinks: 0,
   voidLinks: 0,
   unfoldedLinks: 0,
+  linksBelowBoundary: 0,
+  voidEntries: 0,
   checkpoints: 0,
   dataObjects: 0,
   dataObjectBytes: 0,

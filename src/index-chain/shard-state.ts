@@ -78,6 +78,7 @@ export class ShardState {
   #released = false;
   #liveLinks = 0;
   #boundary = 0;
+  #voidEntries = 0;
   readonly #partitions = new Map<string, Partition>();
   readonly #objects: LiveObjects;
 
@@ -117,6 +118,11 @@ export class ShardState {
   /** The lowest seq that is kept for sure; 0 before the first boundary. Links below it may be gone, or stand there and mean nothing. */
   get boundary(): Seq {
     return this.#boundary as Seq;
+  }
+
+  /** Replaces, trims and boundaries of live links that had no effect, among the links that were folded here. */
+  get voidEntries(): number {
+    return this.#voidEntries;
   }
 
   /** The lowest seq whose index file extents lie in; `nextSeq` where there is none. Looks at every extent. */
@@ -279,14 +285,15 @@ export class ShardState {
           this.#append(entry, link.seq);
           break;
         case "replace":
-          this.#replace(entry);
+          if (!this.#replace(entry)) this.#voidEntries++;
           break;
         case "boundary":
           if (entry.seq > this.#boundary && entry.seq <= link.seq && entry.seq <= this.lowestInline())
             this.#boundary = entry.seq;
+          else this.#voidEntries++;
           break;
         case "trim":
-          this.#trim(entry.trims);
+          if (!this.#trim(entry.trims)) this.#voidEntries++;
           break;
         case "fence":
           this.#epoch = link.epoch;
@@ -311,19 +318,20 @@ export class ShardState {
   }
 
   /** Whole or not at all: an entry of which a part does not match was made for another state than this one (rule 9). */
-  #trim(trims: readonly LinkTrim[]): void {
+  #trim(trims: readonly LinkTrim[]): boolean {
     const matches = trims.every((trim) => {
       const extents = this.extents(trim);
       const { oldStart, newStart } = trim;
       return extents?.startOffset === oldStart && newStart > oldStart && newStart <= extents.nextOffset;
     });
-    if (!matches) return;
+    if (!matches) return false;
     for (const trim of trims) {
       const extents = this.extents(trim);
       if (extents === undefined) continue;
       this.#countGone(extents, 0, extents.find(trim.newStart));
       extents.trim(trim.newStart);
     }
+    return true;
   }
 
   /**
@@ -360,8 +368,8 @@ export class ShardState {
   }
 
   /** Whole or not at all, as a trim: two builders may have replaced the same extents (rule 9). */
-  #replace({ objects, ranges, superseded, extents }: ReplaceEntry): void {
-    if (this.supersededDigest(ranges) !== superseded) return;
+  #replace({ objects, ranges, superseded, extents }: ReplaceEntry): boolean {
+    if (this.supersededDigest(ranges) !== superseded) return false;
     const home = this.#objects.bringIn(objects);
     let at = 0;
     for (const range of ranges) {
@@ -377,6 +385,7 @@ export class ShardState {
       list.replace(first, range.count, found);
     }
     this.#objects.settle();
+    return true;
   }
 
   /** Of a list the extents `from` … `to`, which are about to go. */

@@ -113,13 +113,21 @@ function formatVerification(verification: StoreVerification): string {
   const checked = deep
     ? `${formatCount(totals.checkedBatches)} batches, ${formatCount(totals.checkedRecords)} records, ${formatBytes(totals.checkedBytes)}`
     : "not asked for: --deep";
+  const below =
+    totals.linksBelowBoundary === 0
+      ? ""
+      : `, ${formatCount(totals.linksBelowBoundary)} below the boundary, to be deleted`;
+  const voidEntries = totals.voidEntries === 0 ? "" : `, ${formatCount(totals.voidEntries)} entries without effect`;
   const behind = totals.unfoldedLinks === 0 ? "" : `, ${formatCount(totals.unfoldedLinks)} behind a damaged one`;
   sections.push(
     formatFields([
       ["store", storeId ?? "-"],
       ["catalogs", formatCount(totals.catalogs)],
       ["shards", formatCount(totals.shards)],
-      ["index files", `${formatCount(totals.liveLinks)} live, ${formatCount(totals.voidLinks)} void${behind}`],
+      [
+        "index files",
+        `${formatCount(totals.liveLinks)} live, ${formatCount(totals.voidLinks)} void${behind}${below}${voidEntries}`,
+      ],
       ["checkpoints", formatCount(totals.checkpoints)],
       ["data objects", `${formatCount(totals.dataObjects)}, ${formatBytes(totals.dataObjectBytes)}`],
       [

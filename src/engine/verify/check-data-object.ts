@@ -30,7 +30,7 @@ export async function checkDataObject(
   { key, sizeBytes }: DataObjectRef,
   extents: readonly PlacedExtent[],
 ): Promise<DataObjectState> {
-  const { findings, onlyTopic } = verification;
+  const { findings } = verification;
   let found: FoundTail | undefined;
   try {
     found = await readTwice(async () => readTail(verification, key, sizeBytes));
@@ -56,7 +56,7 @@ export async function checkDataObject(
     findings.add({ code: "data-object-size", key, position: Math.min(actual, sizeBytes), ranges: cut, problem });
     return { kind: "there", sizeBytes: Math.min(actual, sizeBytes) };
   }
-  const difference = differenceOf(key, found.footer, extents, onlyTopic);
+  const difference = differenceOf(key, found.footer, extents);
   if (difference === undefined) return { kind: "there", sizeBytes };
   if (await holdsItsBatches(verification, key, extents)) {
     const problem = `${difference}; the batches are the right ones, readers find their way by them`;
@@ -96,20 +96,16 @@ async function readTail(
 }
 
 /** How the footer differs from the chain; undefined: it does not. */
-function differenceOf(
-  key: ObjectKey,
-  footer: Footer,
-  extents: readonly PlacedExtent[],
-  onlyTopic: PlacedExtent["topicId"] | undefined,
-): string | undefined {
+function differenceOf(key: ObjectKey, footer: Footer, extents: readonly PlacedExtent[]): string | undefined {
   const name = parseObjectName(key);
   if (name?.kind === "data" && (name.shard !== footer.shard || name.epoch !== footer.epoch)) {
     return `its footer is of shard ${footer.shard} and epoch ${footer.epoch}, its name is not`;
   }
-  const listed = footer.extents.filter(({ topicId }) => onlyTopic === undefined || topicId === onlyTopic);
-  if (listed.length !== extents.length) return `its footer lists ${listed.length} extents, the chain ${extents.length}`;
+  // Both by position. What the footer has and the chain has not was trimmed away, or merged into a segment.
+  let at = 0;
   for (const [i, extent] of extents.entries()) {
-    const other = listed[i];
+    while (at < footer.extents.length && footer.extents[at]!.position < extent.position) at++;
+    const other = footer.extents[at];
     if (other === undefined || !sameExtent(extent, other)) return `its footer differs in extent ${i}, ${shown(extent)}`;
   }
   return undefined;

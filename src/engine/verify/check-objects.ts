@@ -203,7 +203,7 @@ class NewNames {
         const link = await readLink(store, this.#shard, this.#nextSeq as Seq, calls);
         if (link === undefined) return keys;
         for (const entry of link.entries)
-          if (entry.type === "append") keys.push(...entry.objects.map(({ key }) => key));
+          if (entry.type === "append" || entry.type === "replace") keys.push(...entry.objects.map(({ key }) => key));
       } catch (error) {
         // What comes behind the end that was seen at the beginning is not for this run to report.
         if (!isTierlogError(error) || error.kind !== "data") throw error;

@@ -21,6 +21,8 @@ export const FINDING_SEVERITY = {
   "damaged-checkpoint": "damage",
   "misplaced-checkpoint": "damage",
   "checkpoint-differs": "damage",
+  "missing-checkpoint": "damage",
+  "boundary-too-high": "damage",
   "missing-data-object": "damage",
   "data-object-size": "damage",
   "replaced-data-object": "damage",

@@ -3,10 +3,11 @@ import { readLinkHeader, HEADER_BYTES, type Link } from "../../index-chain/index
 import { readLink } from "../../index-chain/read-link.ts";
 import { ShardState } from "../../index-chain/shard-state.ts";
 import { indexKey } from "../../object-store/object-names.ts";
+import { checkBoundary } from "./check-boundary.ts";
 import { checkCheckpoint } from "./check-checkpoint.ts";
 import { dataProblem } from "./data-problem.ts";
 import type { FindingCode, FoundRange } from "./finding.ts";
-import type { ShardInventory } from "./inventory.ts";
+import type { SeqRange, ShardInventory } from "./inventory.ts";
 import type { Verification } from "./verification.ts";
 
 export interface FoldedShard {
@@ -17,6 +18,12 @@ export interface FoldedShard {
   readonly voidLinks: number;
   /** Links behind a damaged one, which are read and not folded. */
   readonly linksBehind: number;
+  /** The lowest seq that is kept for sure. */
+  readonly boundary: Seq;
+  /** Index files below it, which mean nothing any more. */
+  readonly linksBelow: number;
+  /** Replaces, trims and boundaries of live links that had no effect. */
+  readonly voidEntries: number;
   /** Of those that could be read. */
   readonly checkpoints: number;
   /** Index files that are another's: what they hold is not what their seq names. */
@@ -47,14 +54,35 @@ interface Break {
 /**
  * Folds the chain of a shard from its first link to the last one that was listed, whatever checkpoints say, and compares each checkpoint
  * with the state at its seq. Where a link cannot be folded a readable checkpoint behind it takes over, as it does for an engine; until
- * then links are only read.
+ * then links are only read. What is wrong below the boundary that the fold comes to is no damage: links there may be gone, and what
+ * stands there may be a late PUT.
  */
 export async function foldShard(verification: Verification, inventory: ShardInventory): Promise<FoldedShard> {
   const fold = new Fold(verification, inventory);
-  const { shard, through } = inventory;
-  verification.begin(`reading the chain of shard ${shard}`, through === undefined ? 0 : through + 1);
+  const { shard, through, gaps, indexFiles } = inventory;
+  verification.begin(`reading the chain of shard ${shard}`, indexFiles);
   const end = through === undefined ? 0 : through + 1;
-  for (let from = 0; from < end; from += READ_AHEAD) {
+  let from = 0;
+  for (const gap of gaps) {
+    await foldRun(verification, shard, fold, from, gap.first);
+    await fold.gap(gap);
+    from = gap.last + 1;
+  }
+  await foldRun(verification, shard, fold, from, end);
+  const folded = fold.end();
+  await checkBoundary(verification, folded);
+  return folded;
+}
+
+/** The links `start` … `end` − 1, some of them read ahead. */
+async function foldRun(
+  verification: Verification,
+  shard: ShardId,
+  fold: Fold,
+  start: number,
+  end: number,
+): Promise<void> {
+  for (let from = start; from < end; from += READ_AHEAD) {
     const seqs = Array.from({ length: Math.min(READ_AHEAD, end - from) }, (_, i) => (from + i) as Seq);
     const reads = seqs.map((seq) => readOutcome(verification, shard, seq));
     for (const read of reads) read.catch(() => undefined);
@@ -63,7 +91,6 @@ export async function foldShard(verification: Verification, inventory: ShardInve
       verification.did(1);
     }
   }
-  return fold.end();
 }
 
 class Fold {
@@ -74,13 +101,18 @@ class Fold {
   #nextSeq = 0;
   /** Since the fold stopped; the first is why. */
   #breaks: Break[] = [];
-  readonly #reported: Break[] = [];
+  /** Those before, with the checkpoint that the fold went on from. */
+  readonly #overcome: { readonly breaks: readonly Break[]; readonly checkpoint: Seq }[] = [];
   #liveLinks = 0;
   #voidLinks = 0;
-  #linksBehind = 0;
+  #voidEntries = 0;
+  readonly #behindSeqs: Seq[] = [];
   #checkpoints = 0;
   readonly #misplaced = new Set<Seq>();
-  readonly #namedBehind = new Set<ObjectKey>();
+  /** By name: the greatest seq of a link behind a stop that names it. */
+  readonly #namedBehind = new Map<ObjectKey, Seq>();
+  /** The highest that a link behind the stop asks for. */
+  #boundaryBehind = 0;
   /** How far links behind the stop say that partitions reach. */
   #endsBehind = new Map<string, FoundRange>();
 
@@ -99,18 +131,46 @@ class Fold {
     if (this.#checkpointSeqs.has(seq)) await this.#checkpoint(seq);
   }
 
+  /** Seqs of which no link was listed. */
+  async gap({ first, last }: SeqRange): Promise<void> {
+    for (let seq: number = first; seq <= last; seq = this.#nextSeq) {
+      const from = seq;
+      const checkpoint = this.#inventory.checkpoints.find((at) => at >= from && at <= last);
+      const lastSeq = checkpoint ?? last;
+      this.#broken({
+        seq: from as Seq,
+        lastSeq,
+        code: "missing-index-file",
+        position: undefined,
+        problem: "does not exist",
+      });
+      this.#nextSeq = lastSeq + 1;
+      if (checkpoint !== undefined) await this.#checkpoint(checkpoint);
+    }
+  }
+
   end(): FoldedShard {
-    this.#report(undefined);
+    const boundary = Math.max(this.#state.boundary, this.#boundaryBehind) as Seq;
+    const reported: Break[] = [];
+    for (const { breaks, checkpoint } of this.#overcome) reported.push(...this.#report(breaks, boundary, checkpoint));
+    reported.push(...this.#report(this.#breaks, this.#state.boundary, undefined));
+    const missingBelow = this.#inventory.gaps.reduce(
+      (sum, { first, last }) => sum + Math.max(0, Math.min(last + 1, boundary) - first),
+      0,
+    );
     return {
       shard: this.#inventory.shard,
       state: this.#state,
       liveLinks: this.#liveLinks,
       voidLinks: this.#voidLinks,
-      linksBehind: this.#linksBehind,
+      voidEntries: this.#voidEntries + this.#state.voidEntries,
+      linksBehind: this.#behindSeqs.filter((seq) => seq >= boundary || this.#breaks.length > 0).length,
+      boundary,
+      linksBelow: boundary - missingBelow,
       checkpoints: this.#checkpoints,
       misplaced: this.#misplaced,
-      isBroken: (seq) => this.#reported.some((range) => range.seq <= seq && seq <= (range.lastSeq ?? range.seq)),
-      namedBehind: this.#namedBehind,
+      isBroken: (seq) => reported.some((range) => range.seq <= seq && seq <= (range.lastSeq ?? range.seq)),
+      namedBehind: new Set([...this.#namedBehind].filter(([, seq]) => seq >= this.#state.boundary).map(([key]) => key)),
       end: this.#nextSeq as Seq,
     };
   }
@@ -154,14 +214,15 @@ class Fold {
   }
 
   #behind(link: Link): void {
-    this.#linksBehind++;
+    this.#behindSeqs.push(link.seq);
     this.#note(link);
   }
 
   #note(link: Link): void {
     for (const entry of link.entries) {
-      if (entry.type !== "append") continue;
-      for (const { key } of entry.objects) this.#namedBehind.add(key);
+      if (entry.type === "boundary") this.#boundaryBehind = Math.max(this.#boundaryBehind, entry.seq);
+      if (entry.type !== "append" && entry.type !== "replace") continue;
+      for (const { key } of entry.objects) this.#namedBehind.set(key, link.seq);
       for (const { topicId, partition, baseOffset, nextOffset } of entry.extents) {
         const name = partitionKey({ topicId, partition });
         const known = this.#endsBehind.get(name);
@@ -177,31 +238,37 @@ class Fold {
     if (snapshot === undefined) return;
     this.#checkpoints++;
     if (folded !== undefined) return;
+    this.#voidEntries += this.#state.voidEntries;
     this.#state = new ShardState(this.#inventory.shard);
     this.#state.restore(snapshot);
-    this.#report(seq);
+    this.#overcome.push({ breaks: this.#breaks, checkpoint: seq });
     this.#breaks = [];
     this.#endsBehind = new Map();
+    this.#boundaryBehind = 0;
   }
 
-  /** Tells of all links that could not be folded; `takenOver`: the checkpoint that the fold goes on from. */
-  #report(takenOver: Seq | undefined): void {
-    const [first] = this.#breaks;
-    if (first === undefined) return;
-    this.#reported.push(...this.#breaks);
+  /**
+   * Tells of links that could not be folded, as far as they lie at or above `boundary`; `takenOver`: the checkpoint that the fold went on
+   * from. Returns those that were told.
+   */
+  #report(all: readonly Break[], boundary: Seq, takenOver: Seq | undefined): readonly Break[] {
+    const breaks = all
+      .filter(({ seq, lastSeq = seq }) => lastSeq >= boundary)
+      .map((one) => ({ ...one, seq: Math.max(one.seq, boundary) as Seq }));
+    const [first] = breaks;
     const { shard, through } = this.#inventory;
-    for (const { seq, lastSeq = seq, code, position, problem, ranges } of this.#breaks) {
+    for (const { seq, lastSeq = seq, code, position, problem, ranges } of breaks) {
       const several = lastSeq > seq ? `, nor do those up to seq ${lastSeq}` : "";
       const behind = (through ?? lastSeq) - lastSeq;
       const then =
         takenOver !== undefined
           ? `the checkpoint of seq ${takenOver} goes on behind it`
-          : seq === first.seq
+          : seq === first?.seq
             ? `the log of this shard ends here, the ${behind} index files behind it are found by no reader`
             : "it lies behind another that ends the log";
       const concerned =
         ranges ??
-        (takenOver !== undefined ? this.#rangesIn(seq, lastSeq) : seq === first.seq ? this.#rangesBehind() : []);
+        (takenOver !== undefined ? this.#rangesIn(seq, lastSeq) : seq === first?.seq ? this.#rangesBehind() : []);
       this.#verification.findings.add({
         code,
         key: indexKey(shard, seq),
@@ -210,9 +277,10 @@ class Fold {
         problem: `${problem}${several}; ${then}`,
       });
     }
+    return breaks;
   }
 
-  /** What lies in the index files `from` … `to`, by the state of a checkpoint behind them. */
+  /** What lies in the index files `from` … `to`, by the state behind all links. */
   #rangesIn(from: Seq, to: Seq): FoundRange[] {
     const ranges: FoundRange[] = [];
     for (const id of this.#state.ends()) {

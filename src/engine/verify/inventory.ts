@@ -15,12 +15,20 @@ import {
 import type { ObjectInfo } from "../../object-store/object-store.ts";
 import type { Verification } from "./verification.ts";
 
+/** From the first to the last, both of them in it. */
+export interface SeqRange {
+  readonly first: Seq;
+  readonly last: Seq;
+}
+
 /** What a shard has, by listing. */
 export interface ShardInventory {
   readonly shard: ShardId;
   /** Ascending. */
   readonly checkpoints: readonly Seq[];
   readonly indexFiles: number;
+  /** Runs of seqs up to `through` without an index file, ascending. */
+  readonly gaps: readonly SeqRange[];
   /** Every link up to this seq has been there; undefined: none ever was. What comes behind it came after the check began. */
   readonly through: Seq | undefined;
 }
@@ -71,15 +79,22 @@ export async function listShard(verification: Verification, shard: ShardId): Pro
     else reportForeign(verification, key);
   }
   let indexFiles = 0;
-  let through: Seq | undefined = checkpoints.at(-1);
+  const gaps: SeqRange[] = [];
+  let nextSeq = 0;
   for await (const { key } of store.list(indexPrefix(shard), calls)) {
     const name = parseObjectName(key);
     if (name?.kind === "index") {
       indexFiles++;
-      if (through === undefined || name.seq > through) through = name.seq;
+      if (name.seq > nextSeq) gaps.push({ first: nextSeq as Seq, last: (name.seq - 1) as Seq });
+      nextSeq = name.seq + 1;
     } else reportForeign(verification, key);
   }
-  return { shard, checkpoints, indexFiles, through };
+  const newest = checkpoints.at(-1);
+  if (newest !== undefined && newest >= nextSeq) {
+    gaps.push({ first: nextSeq as Seq, last: newest });
+    nextSeq = newest + 1;
+  }
+  return { shard, checkpoints, indexFiles, gaps, through: nextSeq === 0 ? undefined : ((nextSeq - 1) as Seq) };
 }
 
 /** Every data object of these shards (undefined: of all), in the order of their names. */

@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 import type { TopicId } from "../../domain.ts";
 import { AbortedError } from "../../errors.ts";
 import type { CallOptions, ObjectStore } from "../../object-store/object-store.ts";
@@ -42,7 +44,7 @@ export class Verification {
     this.#options = options;
     this.store = options.store;
     this.findings = options.findings;
-    this.calls = options.signal === undefined ? {} : { signal: options.signal };
+    this.calls = options.signal === undefined ? {} : { signal: listenedTo(options.signal) };
     this.#startedAtMs = options.clock.monotonic();
   }
 
@@ -69,6 +71,13 @@ export class Verification {
     if (signal?.aborted === true) throw new AbortedError("verify", { cause: signal.reason });
     onProgress?.({ doing: this.#doing, ...this.#done, elapsedMs: this.elapsedMs });
   }
+}
+
+/** Follows `signal`. Node takes more than ten calls that listen to one signal for a leak, and says so on stderr. */
+function listenedTo(signal: AbortSignal): AbortSignal {
+  const own = AbortSignal.any([signal]);
+  setMaxListeners(0, own);
+  return own;
 }
 
 /**

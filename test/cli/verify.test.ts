@@ -19,6 +19,7 @@ import {
   index,
   put,
 } from "../engine/verify/damaged-store.ts";
+import { mergedStore } from "../engine/verify/merged-store.ts";
 import { damage, flipped } from "../index-chain/links.ts";
 import { testConfig, values } from "../support/engine.ts";
 import { tierlog, type Ended } from "./tierlog.ts";
@@ -165,6 +166,44 @@ describe("tierlog dump", () => {
     ]);
     expect((await run("dump", "3.json")).stdout).toContain('"name": "events"');
     expect((await run("dump", "FORMAT")).stdout).toContain('"format": "tierlog"');
+  });
+
+  test("a replace, a boundary, and a checkpoint with one", async () => {
+    const { store: merged, segments } = await mergedStore();
+    for (const key of [index(11), index(16), checkpoint(17)]) await put(store, key, await bytesOf(merged, key));
+    const replace = lines((await run("dump", index(11), "--json")).stdout);
+    expect(replace.slice(3)).toMatchObject([
+      {
+        type: "entry",
+        entry: "replace",
+        dataObjects: 2,
+        ranges: 2,
+        extents: 2,
+        superseded: expect.any(String) as string,
+      },
+      { type: "data-object", object: 1, key: segments[0] },
+      { type: "data-object", object: 2, key: segments[1] },
+      { type: "superseded", partition: 0, baseOffset: 0, nextOffset: 204, count: 8 },
+      { type: "superseded", partition: 1, baseOffset: 0, nextOffset: 204, count: 8 },
+      { type: "extent", object: segments[0], position: 0, partition: 0, baseOffset: 0, nextOffset: 204 },
+      { type: "extent", object: segments[1], position: 0, partition: 1, baseOffset: 0, nextOffset: 204 },
+    ]);
+    const text = await run("dump", index(11));
+    expect(text.exitCode).toBe(0);
+    expect(text.stdout).toMatch(
+      /^entry: entry replace, data objects 2, ranges 2, extents 2, superseded [0-9a-f]{32}$/m,
+    );
+    expect(text.stdout).toMatch(
+      /^ {2}superseded: topic id [0-9a-f]{32}, partition 1, base offset 0, next offset 204, count 8$/m,
+    );
+    expect((await run("dump", index(16))).stdout).toMatch(/^entry: entry boundary, seq 12$/m);
+    const state = lines((await run("dump", checkpoint(17), "--json")).stdout);
+    expect(state.slice(2, 6)).toMatchObject([
+      { type: "state", boundary: 12, dataObjects: 2, partitions: 2 },
+      { type: "fence", seq: 10, epoch: 2 },
+      { type: "data-object", object: 1, key: segments[0] },
+      { type: "data-object", object: 2, key: segments[1] },
+    ]);
   });
 
   test("damage is shown where it begins, behind what could be read; exit code 65", async () => {

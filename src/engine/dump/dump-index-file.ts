@@ -1,5 +1,12 @@
 import type { ObjectKey } from "../../domain.ts";
 import { decodeLink, HEADER_BYTES, readLinkHeader, type Link, type LinkHeader } from "../../index-chain/index-file.ts";
+import type {
+  AppendEntry,
+  DataObjectRef,
+  LinkEntry,
+  LinkExtent,
+  ReplaceEntry,
+} from "../../index-chain/link-entries.ts";
 import { dumpBatches } from "./dump-batches.ts";
 import { damageAt, damageItem, type ByteSource, type DumpItem } from "./dump-item.ts";
 
@@ -45,25 +52,64 @@ export async function* dumpIndexFile(
     fields: { writeId, prev, writerId, createdAt: new Date(createdAtMs).toISOString() },
   };
   for (const entry of link.entries) {
-    if (entry.type !== "append") {
-      const { type, ...fields } = entry;
-      yield { type: "entry", depth: 0, fields: { entry: type, ...fields } };
-      continue;
-    }
-    const { objects, extents } = entry;
-    yield {
-      type: "entry",
-      depth: 0,
-      fields: { entry: "append", dataObjects: objects.length, extents: extents.length },
-    };
-    for (const [i, object] of objects.entries())
-      yield { type: "data-object", depth: 1, fields: { object: i + 1, ...object } };
-    for (const { position, object, ...fields } of extents) {
-      yield { type: "extent", depth: 1, position, fields: { object: objects[object - 1]?.key ?? "inline", ...fields } };
-      if (object !== 0) continue;
-      const end = position + fields.lengthBytes;
-      yield* dumpBatches(source, { start: position, end: Math.min(end, source.sizeBytes), depth: 2, records });
+    yield* dumpEntry(entry);
+    if (entry.type !== "append") continue;
+    for (const extent of entry.extents) {
+      yield extentItem(entry, extent);
+      if (extent.object !== 0) continue;
+      const end = extent.position + extent.lengthBytes;
+      yield* dumpBatches(source, { start: extent.position, end: Math.min(end, source.sizeBytes), depth: 2, records });
       if (end > source.sizeBytes) yield damageAt(source.sizeBytes, 2, "the file ends within this extent");
     }
   }
+}
+
+/** An entry and its parts, but for the extents of an append. */
+function* dumpEntry(entry: LinkEntry): Generator<DumpItem> {
+  switch (entry.type) {
+    case "append": {
+      const { objects, extents } = entry;
+      yield entryItem("append", { dataObjects: objects.length, extents: extents.length });
+      yield* objectItems(objects);
+      break;
+    }
+    case "replace": {
+      const { objects, ranges, extents, superseded } = entry;
+      const counts = { dataObjects: objects.length, ranges: ranges.length, extents: extents.length };
+      yield entryItem("replace", { ...counts, superseded });
+      yield* objectItems(objects);
+      for (const range of ranges) yield { type: "superseded", depth: 1, fields: { ...range } };
+      for (const extent of extents) yield extentItem(entry, extent);
+      break;
+    }
+    case "trim":
+    case "fence":
+    case "release":
+    case "boundary": {
+      const { type, ...fields } = entry;
+      yield entryItem(type, fields);
+      break;
+    }
+    default:
+      entry satisfies never;
+  }
+}
+
+function entryItem(entry: LinkEntry["type"], fields: DumpItem["fields"]): DumpItem {
+  return { type: "entry", depth: 0, fields: { entry, ...fields } };
+}
+
+function* objectItems(objects: readonly DataObjectRef[]): Generator<DumpItem> {
+  for (const [i, object] of objects.entries())
+    yield { type: "data-object", depth: 1, fields: { object: i + 1, ...object } };
+}
+
+function extentItem({ objects }: AppendEntry | ReplaceEntry, extent: LinkExtent): DumpItem {
+  const { position, object, ...fields } = extent;
+  return {
+    type: "extent",
+    depth: 1,
+    position,
+    fields: { object: objects[object - 1]?.key ?? "inline", ...fields },
+  };
 }

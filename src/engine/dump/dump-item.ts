@@ -8,6 +8,7 @@ export type DumpItemType =
   | "link"
   | "entry"
   | "data-object"
+  | "superseded"
   | "extent"
   | "batch"
   | "record"

@@ -58,7 +58,7 @@ export async function checkDataObject(
   }
   const difference = differenceOf(key, found.footer, extents);
   if (difference === undefined) return { kind: "there", sizeBytes };
-  if (await holdsItsBatches(verification, key, extents)) {
+  if (!claimsItsOffsets(found.footer, extents) && (await holdsItsBatches(verification, key, extents))) {
     const problem = `${difference}; the batches are the right ones, readers find their way by them`;
     findings.add({ code: "footer-differs", key, position: found.footerStart, problem });
     return { kind: "there", sizeBytes };
@@ -126,6 +126,18 @@ function sameExtent(a: PlacedExtent, b: DataExtent): boolean {
 
 function shown(extent: FoundRange): string {
   return `offsets ${extent.baseOffset} … ${extent.nextOffset - 1} of ${partitionKey(extent)}`;
+}
+
+/**
+ * Does the footer have other records where one of `extents` lies, of the same base offset and epoch? Then its batches cannot tell which
+ * is right: those of another partition, or of an object that this one superseded, look the same.
+ */
+function claimsItsOffsets(footer: Footer, extents: readonly PlacedExtent[]): boolean {
+  return extents.some((extent) => {
+    const other = footer.extents.find(({ position }) => position === extent.position);
+    if (other?.baseOffset !== extent.baseOffset || other.leaderEpoch !== extent.leaderEpoch) return false;
+    return !sameExtent({ ...extent, maxTimestampMs: other.maxTimestampMs }, other);
+  });
 }
 
 /** Does a batch of the right offset and epoch begin where an extent does? One of the first, and the last, are enough to tell. */

@@ -1,66 +1,77 @@
 import { Damage } from "./bytes.ts";
-import { checkpointKey, decodeCheckpoint, extentText } from "./checkpoint.ts";
+import { checkpointKey, decodeCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { decodeFooter, type Footer } from "./data-object.ts";
-import { decodeIndexFile, indexKey, NO_ID, type Link, type LinkExtent } from "./index-file.ts";
+import { FoldState, type ChainFence, type Merge, type StateExtent } from "./fold-state.ts";
+import { decodeIndexFile, indexKey } from "./index-file.ts";
 import { decodeBatches, type FoundRecord } from "./record-batch.ts";
 import type { StoreReader } from "./store-reader.ts";
 
 export interface ChainRecord extends FoundRecord {
   readonly topicId: string;
   readonly partition: number;
-  readonly seq: number;
+  /** Where it lies, for messages. */
+  readonly where: string;
 }
 
-export interface ChainFence {
-  readonly seq: number;
-  readonly epoch: number;
-  readonly writeId: string;
-  readonly journalId: string;
-}
-
-/** A shard's chain, folded from seq 0 to the first missing seq (DESIGN section 4, rule 1). */
+/** A shard's chain, folded to the first missing seq (DESIGN section 4, rule 1), and all that it names. */
 export interface Chain {
   readonly shard: number;
-  /** Live ones, in order. */
+  /** Live ones, in order; not those before the checkpoint that the fold began with, but for the last. */
   readonly fences: readonly ChainFence[];
   readonly epoch: number;
+  /** The epoch since which every live fence has named this journal. */
+  readonly journalSince: number;
   /** The owner has left since the last fence. */
   readonly released: boolean;
+  /** The first seq that was folded: 0, or behind the checkpoint that the fold began with. */
+  readonly foldedFrom: number;
   readonly nextSeq: number;
   readonly liveLinks: number;
   readonly voidLinks: number;
-  /** First offset after the last live record, by `topicId/partition`. */
+  readonly voidEntries: number;
+  readonly boundary: number;
+  /** Replaces that had their effect, by partition; of how many of them both sides could be read and compared. */
+  readonly merges: number;
+  readonly mergesCompared: number;
+  /** First offset that is still in the log, and first one after the last live record, by `topicId/partition`. */
+  readonly starts: ReadonlyMap<string, number>;
   readonly ends: ReadonlyMap<string, number>;
-  /** In the order of the chain. */
+  /** Of each partition by offset. */
   readonly records: readonly ChainRecord[];
   /** What must not be: each with the invariant that it breaks. */
   readonly violations: readonly string[];
+  /** That extents lie in. */
   readonly dataObjects: number;
 }
 
+/** Two checkpoints are kept once links may be deleted (rule 8). */
+const CHECKPOINTS_KEPT = 2;
+
 /** Reads every byte that the chain of `shard` names. Never throws for what it finds, only where the store cannot be read. */
 export async function foldChain(store: StoreReader, shard: number): Promise<Chain> {
-  return await new Fold(store, shard).run();
+  return await new ChainCheck(store, shard).run();
 }
 
-class Fold {
+/** One way through the links: from the first, or from behind a checkpoint. */
+interface Fold {
+  readonly state: FoldState;
+  readonly foldedFrom: number;
+  /** By the seq of a checkpoint: the state behind it. */
+  readonly states: ReadonlyMap<number, string>;
+  /** Why it ended, where that is not for a missing link. */
+  readonly damage: string | undefined;
+}
+
+interface StoredCheckpoint {
+  readonly seq: number;
+  readonly decoded: Checkpoint | Damage;
+}
+
+class ChainCheck {
   readonly #store: StoreReader;
   readonly #shard: number;
   readonly #violations: string[] = [];
-  readonly #fences: ChainFence[] = [];
-  readonly #ends = new Map<string, number>();
-  readonly #records: ChainRecord[] = [];
-  /** Leader epoch of the last extent, by partition. */
-  readonly #leaderEpochs = new Map<string, number>();
   readonly #objects = new Map<string, { readonly bytes: Buffer; readonly footer: Footer } | undefined>();
-  /** For the comparison with checkpoints. */
-  readonly #extents = new Map<string, string[]>();
-  readonly #states = new Map<number, string>();
-  #lastWriteId = NO_ID;
-  #journalSince = 0;
-  #liveLinks = 0;
-  #voidLinks = 0;
-  #released = false;
 
   constructor(store: StoreReader, shard: number) {
     this.#store = store;
@@ -68,106 +79,209 @@ class Fold {
   }
 
   async run(): Promise<Chain> {
-    const checkpoints = await this.#checkpointSeqs();
-    let seq = 0;
-    for (; ; seq++) {
-      const bytes = await this.#store.get(indexKey(this.#shard, seq));
-      if (bytes === undefined) break;
-      try {
-        await this.#link(decodeIndexFile(bytes, this.#shard, seq), bytes);
-      } catch (error) {
-        if (!(error instanceof Damage)) throw error;
-        this.#violations.push(`I3: ${error.message}`);
-        break;
-      }
-      if (checkpoints.includes(seq)) this.#states.set(seq, this.#state());
-    }
-    for (const checkpoint of checkpoints) await this.#compare(checkpoint, seq);
+    const checkpoints = await this.#checkpoints();
+    const fold = await this.#fold(checkpoints);
+    const { state, foldedFrom } = fold;
+    this.#violations.push(...state.violations);
+    if (fold.damage !== undefined) this.#violations.push(`I3: ${fold.damage}`);
+    for (const checkpoint of checkpoints) this.#compare(checkpoint, fold);
+    this.#checkBoundary(state.boundary, checkpoints);
+    const records = await this.#records(state);
+    let mergesCompared = 0;
+    for (const merge of state.merges) if (await this.#compareMerge(merge)) mergesCompared++;
+    const named = [...state.partitions.values()].flatMap(({ extents }) => extents.map(({ object }) => object?.name));
     return {
       shard: this.#shard,
-      fences: this.#fences,
-      epoch: this.#epoch,
-      released: this.#released,
-      nextSeq: seq,
-      liveLinks: this.#liveLinks,
-      voidLinks: this.#voidLinks,
-      ends: this.#ends,
-      records: this.#records,
+      fences: state.fences,
+      epoch: state.epoch,
+      journalSince: state.journalSince,
+      released: state.released,
+      foldedFrom,
+      nextSeq: state.nextSeq,
+      liveLinks: state.liveLinks,
+      voidLinks: state.voidLinks,
+      voidEntries: state.voidEntries,
+      boundary: state.boundary,
+      merges: state.merges.length,
+      mergesCompared,
+      starts: new Map([...state.partitions].map(([name, { start }]) => [name, start])),
+      ends: new Map([...state.partitions.keys()].map((name) => [name, state.end(name)])),
+      records,
       violations: this.#violations,
-      dataObjects: this.#objects.size,
+      dataObjects: new Set(named.filter((name) => name !== undefined)).size,
     };
   }
 
-  get #epoch(): number {
-    return this.#fences.at(-1)?.epoch ?? 0;
-  }
-
-  async #link(link: Link, bytes: Buffer): Promise<void> {
-    const right = link.fence === undefined ? link.epoch === this.#epoch : link.epoch > this.#epoch;
-    if (link.prev !== this.#lastWriteId || !right) {
-      this.#voidLinks++;
-      return;
-    }
-    this.#lastWriteId = link.writeId;
-    this.#liveLinks++;
-    if (link.fence !== undefined) {
-      if (this.#fences.at(-1)?.journalId !== link.fence.journalId) this.#journalSince = link.epoch;
-      const { seq, epoch, writeId } = link;
-      this.#fences.push({ seq, epoch, writeId, journalId: link.fence.journalId });
-      this.#released = false;
-      return;
-    }
-    if (this.#released) this.#violations.push(`I4: ${link.key} is live behind a release, without a fence`);
-    if (link.release) this.#released = true;
-    for (const extent of link.extents) await this.#extent(link, extent, bytes);
-  }
-
-  async #extent(link: Link, extent: LinkExtent, bytes: Buffer): Promise<void> {
-    const { topicId, partition, baseOffset, nextOffset, leaderEpoch } = extent;
-    const name = `${topicId}/${partition}`;
-    const where = `${link.key}: ${name} ${baseOffset} … ${nextOffset - 1}`;
-    const end = this.#ends.get(name) ?? 0;
-    if (baseOffset !== end) throw new Damage(`${where}, but the partition ends at ${end}`);
-    this.#ends.set(name, nextOffset);
-    this.#checkLeaderEpoch(extent, link, where);
-    this.#leaderEpochs.set(name, leaderEpoch);
-    const place = extent.object === undefined ? link.key : `${extent.object.name} (${extent.object.sizeBytes})`;
-    const texts = this.#extents.get(name);
-    if (texts === undefined) this.#extents.set(name, [extentText(extent, place)]);
-    else texts.push(extentText(extent, place));
-    try {
-      const stored = extent.object === undefined ? bytes : await this.#dataObject(extent, extent.object, where);
-      if (stored === undefined) return;
-      const batches = stored.subarray(extent.position, extent.position + extent.lengthBytes);
-      for (const record of decodeBatches(batches, extent, where)) {
-        this.#records.push({ ...record, topicId, partition, seq: link.seq });
+  /**
+   * From seq 0, unless a link on the way is missing and a checkpoint behind it leads to a boundary: then from that checkpoint, the oldest
+   * that can be read. What is missing there must lie below the boundary.
+   */
+  async #fold(checkpoints: readonly StoredCheckpoint[]): Promise<Fold> {
+    const fromFirst = await this.#foldFrom(undefined, checkpoints);
+    const missing = fromFirst.state.nextSeq;
+    for (const { seq, decoded } of checkpoints) {
+      if (decoded instanceof Damage || seq < missing) continue;
+      const fromCheckpoint = await this.#foldFrom(decoded, checkpoints);
+      const { boundary } = fromCheckpoint.state;
+      if (boundary === 0) continue;
+      // At or above the boundary all links are there, also those that the checkpoint stands for.
+      for (let kept = Math.max(boundary, missing); kept <= seq; kept++) {
+        const problem = await this.#problemOf(kept);
+        if (problem !== undefined) this.#violations.push(`I5: ${problem}, though the boundary is ${boundary}`);
       }
+      return fromCheckpoint;
+    }
+    return fromFirst;
+  }
+
+  async #foldFrom(checkpoint: Checkpoint | undefined, checkpoints: readonly StoredCheckpoint[]): Promise<Fold> {
+    const state = new FoldState(this.#shard, checkpoint);
+    const foldedFrom = state.nextSeq;
+    const states = new Map<number, string>();
+    let damage: string | undefined;
+    for (let seq = foldedFrom; ; seq++) {
+      const bytes = await this.#store.get(indexKey(this.#shard, seq));
+      if (bytes === undefined) break;
+      try {
+        state.apply(decodeIndexFile(bytes, this.#shard, seq));
+      } catch (error) {
+        if (!(error instanceof Damage)) throw error;
+        damage = error.message;
+        state.nextSeq = seq;
+        break;
+      }
+      if (checkpoints.some((other) => other.seq === seq)) states.set(seq, state.text());
+    }
+    return { state, foldedFrom, states, damage };
+  }
+
+  async #problemOf(seq: number): Promise<string | undefined> {
+    const key = indexKey(this.#shard, seq);
+    const bytes = await this.#store.get(key);
+    if (bytes === undefined) return `${key} is missing`;
+    try {
+      decodeIndexFile(bytes, this.#shard, seq);
+      return undefined;
     } catch (error) {
-      this.#violations.push(`I3: ${where}: ${error instanceof Error ? error.message : String(error)}`);
+      if (!(error instanceof Damage)) throw error;
+      return error.message;
     }
   }
 
-  /** Rule 11: what was journaled in an earlier epoch comes later only from the journal that every fence since then has named. */
-  #checkLeaderEpoch({ topicId, partition, leaderEpoch }: LinkExtent, link: Link, where: string): void {
-    const before = this.#leaderEpochs.get(`${topicId}/${partition}`) ?? 0;
-    if (leaderEpoch < before) this.#violations.push(`I4: ${where}: leader epoch ${leaderEpoch} behind ${before}`);
-    if (leaderEpoch === link.epoch) return;
-    const journals = new Set(
-      this.#fences.filter(({ epoch }) => epoch >= leaderEpoch).map(({ journalId }) => journalId),
-    );
-    const began = this.#fences.some(({ epoch }) => epoch === leaderEpoch);
-    if (!began || journals.size !== 1 || journals.has(NO_ID)) {
+  /** Ascending. */
+  async #checkpoints(): Promise<StoredCheckpoint[]> {
+    const keys = await this.#store.list(`checkpoint/${String(this.#shard).padStart(4, "0")}/`);
+    const found: StoredCheckpoint[] = [];
+    for (const key of keys) {
+      const seq = Number(/(\d{20})\.ckpt$/.exec(key)?.[1] ?? Number.NaN);
+      const bytes = await this.#store.get(checkpointKey(this.#shard, seq));
+      if (bytes === undefined) continue;
+      try {
+        found.push({ seq, decoded: decodeCheckpoint(bytes, this.#shard, seq) });
+      } catch (error) {
+        if (!(error instanceof Damage)) throw error;
+        this.#violations.push(`I3: ${error.message}`);
+        found.push({ seq, decoded: error });
+      }
+    }
+    return found;
+  }
+
+  /** A checkpoint's content follows from the links up to its seq, and from nothing else: also from another checkpoint and those between. */
+  #compare({ seq, decoded }: StoredCheckpoint, { state, foldedFrom, states }: Fold): void {
+    if (decoded instanceof Damage || seq < foldedFrom) return;
+    if (seq >= state.nextSeq) {
       this.#violations.push(
-        `I4: ${where}: of epoch ${leaderEpoch} in a link of epoch ${link.epoch}, though the fences since then name ${journals.size} journals`,
+        `I5: checkpoint of seq ${seq} of shard ${this.#shard}, but the links end before ${state.nextSeq}`,
+      );
+    } else if (new FoldState(this.#shard, decoded).text() !== states.get(seq)) {
+      this.#violations.push(`I3: ${decoded.key} holds another state than the links up to its seq`);
+    }
+  }
+
+  /** Rules 7 and 8: links are only deleted that two checkpoints stand for. */
+  #checkBoundary(boundary: number, checkpoints: readonly StoredCheckpoint[]): void {
+    if (boundary === 0) return;
+    const kept = checkpoints.slice(-CHECKPOINTS_KEPT);
+    const older = kept[0];
+    if (older === undefined || kept.length < CHECKPOINTS_KEPT) {
+      this.#violations.push(`I5: shard ${this.#shard} has a boundary of ${boundary} and ${kept.length} checkpoints`);
+    } else if (boundary > older.seq + 1) {
+      this.#violations.push(
+        `I5: shard ${this.#shard} has a boundary of ${boundary}, its older checkpoint is of seq ${older.seq}`,
       );
     }
   }
 
+  async #records(state: FoldState): Promise<ChainRecord[]> {
+    const records: ChainRecord[] = [];
+    for (const { start, extents } of state.partitions.values()) {
+      for (const extent of extents) {
+        const { topicId, partition, where } = extent;
+        const found = await this.#read(extent);
+        for (const record of found ?? []) {
+          if (record.offset >= start) records.push({ ...record, topicId, partition, where });
+        }
+      }
+    }
+    return records;
+  }
+
+  /** The records of an extent that the state names; undefined where they cannot be read, which is a violation. */
+  async #read(extent: StateExtent): Promise<FoundRecord[] | undefined> {
+    const { where } = extent;
+    try {
+      const stored = await this.#bytesOf(extent);
+      return stored === undefined ? undefined : decodeExtent(stored, extent);
+    } catch (error) {
+      this.#violations.push(`I3: ${where}: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
+  }
+
+  async #bytesOf(extent: StateExtent): Promise<Buffer | undefined> {
+    const { seq, where } = extent;
+    if (extent.object !== undefined) return await this.#dataObject(extent, extent.object);
+    const key = indexKey(this.#shard, seq ?? -1);
+    const bytes = await this.#store.get(key);
+    if (bytes === undefined) this.#violations.push(`I5: ${where}: ${key} is missing`);
+    return bytes;
+  }
+
+  /** The same records as those that they superseded, where these can still be read. true: they were compared. */
+  async #compareMerge({ where, before, after }: Merge): Promise<boolean> {
+    const old: FoundRecord[] = [];
+    const now: FoundRecord[] = [];
+    for (const [extents, into] of [
+      [before, old],
+      [after, now],
+    ] as const) {
+      for (const extent of extents) {
+        const bytes = await this.#store.get(extent.object?.name ?? indexKey(this.#shard, extent.seq ?? -1));
+        if (bytes === undefined) return false;
+        try {
+          into.push(...decodeExtent(bytes, extent));
+        } catch {
+          // What was superseded may be anything by now; what the state names was reported when it was read.
+          return false;
+        }
+      }
+    }
+    const at = old.findIndex((record, i) => JSON.stringify(record) !== JSON.stringify(now[i]));
+    if (old.length !== now.length || at >= 0) {
+      const first = at < 0 ? Math.min(old.length, now.length) : at;
+      this.#violations.push(
+        `I2: ${where}: merged, record ${old[first]?.id} at offset ${old[first]?.offset} became ${now[first]?.id} at ${now[first]?.offset}`,
+      );
+    }
+    return true;
+  }
+
   async #dataObject(
-    extent: LinkExtent,
-    { name, sizeBytes }: NonNullable<LinkExtent["object"]>,
-    where: string,
+    extent: StateExtent,
+    { name, sizeBytes }: NonNullable<StateExtent["object"]>,
   ): Promise<Buffer | undefined> {
+    const { where } = extent;
     if (!this.#objects.has(name)) this.#objects.set(name, await this.#readDataObject(name, sizeBytes, where));
     const object = this.#objects.get(name);
     if (object === undefined) return undefined;
@@ -203,59 +317,9 @@ class Fold {
     }
     return { bytes, footer: decodeFooter(bytes, name) };
   }
-
-  async #checkpointSeqs(): Promise<number[]> {
-    const keys = await this.#store.list(`checkpoint/${String(this.#shard).padStart(4, "0")}/`);
-    return keys.map((key) => Number(/(\d{20})\.ckpt$/.exec(key)?.[1] ?? Number.NaN));
-  }
-
-  /** A checkpoint's content follows from the links up to its seq, and from nothing else. */
-  async #compare(seq: number, foldedTo: number): Promise<void> {
-    const bytes = await this.#store.get(checkpointKey(this.#shard, seq));
-    if (bytes === undefined) return;
-    if (seq >= foldedTo) {
-      this.#violations.push(
-        `I5: checkpoint of seq ${seq} of shard ${this.#shard}, but the links end before ${foldedTo}`,
-      );
-      return;
-    }
-    try {
-      const checkpoint = decodeCheckpoint(bytes, this.#shard, seq, (seq) => indexKey(this.#shard, seq));
-      const { seq: fenceSeq, epoch, writeId, journalId, journalSince } = checkpoint.fence;
-      const { lastWriteId, liveLinks, released } = checkpoint;
-      const claimed = stateText({
-        chain: { lastWriteId, liveLinks, released },
-        fence: { seq: fenceSeq, epoch, writeId, journalId },
-        journalSince,
-        extents: new Map([...checkpoint.partitions].map(([name, { extents }]) => [name, extents])),
-      });
-      if (claimed !== this.#states.get(seq)) {
-        this.#violations.push(`I3: ${checkpoint.key} holds another state than the links up to its seq`);
-      }
-    } catch (error) {
-      if (!(error instanceof Damage)) throw error;
-      this.#violations.push(`I3: ${error.message}`);
-    }
-  }
-
-  #state(): string {
-    const { seq, epoch, writeId, journalId } = this.#fences.at(-1) ?? { seq: -1, epoch: 0, writeId: "", journalId: "" };
-    return stateText({
-      chain: { lastWriteId: this.#lastWriteId, liveLinks: this.#liveLinks, released: this.#released },
-      fence: { seq, epoch, writeId, journalId },
-      journalSince: this.#journalSince,
-      extents: this.#extents,
-    });
-  }
 }
 
-interface State {
-  readonly chain: { readonly lastWriteId: string; readonly liveLinks: number; readonly released: boolean };
-  readonly fence: ChainFence;
-  readonly journalSince: number;
-  readonly extents: ReadonlyMap<string, readonly string[]>;
-}
-
-function stateText({ chain, fence, journalSince, extents }: State): string {
-  return JSON.stringify([chain, fence, journalSince, [...extents]]);
+function decodeExtent(stored: Buffer, extent: StateExtent): FoundRecord[] {
+  const batches = stored.subarray(extent.position, extent.position + extent.lengthBytes);
+  return decodeBatches(batches, extent, extent.where);
 }

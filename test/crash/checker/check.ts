@@ -12,6 +12,8 @@ export interface CheckInput {
   readonly log: AckLog;
   /** Ids that stood in a journal alone whose disk is gone. */
   readonly lost: ReadonlySet<string>;
+  /** Records may have been trimmed away. Default: no record is. */
+  readonly trims?: boolean;
 }
 
 export interface Finding {
@@ -97,7 +99,7 @@ class Check {
     this.#violations.push(...chain.violations);
     const newest = new Map<string, { number: number; id: string }>();
     for (const record of chain.records) {
-      const name = this.#known(record, `link ${record.seq} of shard ${chain.shard}`);
+      const name = this.#known(record, record.where);
       this.#checkRefused(record.id, record);
       if (this.#places.get(name) !== chain.shard) {
         this.#violations.push(`I2: ${record.id} of ${name} stands in the chain of shard ${chain.shard}`);
@@ -131,9 +133,10 @@ class Check {
     // Under our id, but not from this directory: a copy of it went on elsewhere.
     const copied = last?.journalId === journal.journalId && !journal.fences.includes(last.writeId);
     for (const frame of journal.live) {
-      const foreign = chain.fences.some(
-        ({ epoch, journalId }) => epoch > frame.epoch && journalId !== journal.journalId,
-      );
+      // Fences before the checkpoint that a fold began with are known by the epoch since which the journal is named alone.
+      const foreign =
+        chain.fences.some(({ epoch, journalId }) => epoch > frame.epoch && journalId !== journal.journalId) ||
+        (chain.foldedFrom > 0 && frame.epoch < chain.journalSince);
       const next = foreign || copied ? "set aside" : "replay";
       for (const record of this.#records(frame)) {
         this.#inJournal.set(record.id, record);
@@ -175,7 +178,7 @@ class Check {
         this.#violations.push(`I3: ${where}: ${error instanceof Error ? error.message : String(error)}`);
       }
       for (const record of found) {
-        const whole = { ...record, topicId, partition, seq: -1 };
+        const whole = { ...record, topicId, partition, where: frame.where };
         this.#known(whole, frame.where);
         records.push(whole);
       }
@@ -213,6 +216,13 @@ class Check {
     if (stored !== undefined) {
       if (!same(stored, ack))
         this.#violations.push(`I1: ${ack.id}, acked at ${place(ack)}, stands at ${place(stored)}`);
+      return;
+    }
+    const trimmed = this.#chains.some(
+      ({ starts }) => ack.offset < (starts.get(`${ack.topicId}/${ack.partition}`) ?? 0),
+    );
+    if (trimmed) {
+      if (this.#input.trims !== true) this.#violations.push(`I1: ${ack.id}, acked at ${place(ack)}, was trimmed away`);
       return;
     }
     if (ack.level === "uploaded") {

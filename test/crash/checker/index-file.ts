@@ -14,6 +14,35 @@ export interface LinkExtent {
   readonly object: { readonly name: string; readonly sizeBytes: number } | undefined;
 }
 
+/** Extents of one partition that a replace supersedes. */
+export interface LinkRange {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly count: number;
+}
+
+export interface LinkTrim {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly oldStart: number;
+  readonly newStart: number;
+}
+
+/** In the order of the directory: they apply one behind the other. */
+export type LinkEntry =
+  | { readonly type: "append"; readonly extents: readonly LinkExtent[] }
+  | {
+      readonly type: "replace";
+      readonly superseded: string;
+      readonly ranges: readonly LinkRange[];
+      readonly extents: readonly LinkExtent[];
+    }
+  | { readonly type: "trim"; readonly trims: readonly LinkTrim[] }
+  | { readonly type: "boundary"; readonly seq: number }
+  | { readonly type: "release" };
+
 export interface Link {
   readonly key: string;
   readonly seq: number;
@@ -21,6 +50,8 @@ export interface Link {
   readonly writeId: string;
   readonly prev: string;
   readonly writerId: string;
+  readonly entries: readonly LinkEntry[];
+  /** Of its appends. */
   readonly extents: readonly LinkExtent[];
   readonly fence: { readonly journalId: string; readonly endpoint: string } | undefined;
   readonly release: boolean;
@@ -60,37 +91,110 @@ export function decodeIndexFile(bytes: Uint8Array, shard: number, seq: number): 
   directory.u64();
   const entries = directory.count(5);
   directory.expect(entries >= 1, "no entry");
-  const extents: LinkExtent[] = [];
+  const found: LinkEntry[] = [];
   let fence: Link["fence"];
-  let release = false;
   for (let entry = 0; entry < entries; entry++) {
     const type = directory.u8();
     const length = directory.u32();
     const start = directory.position;
     directory.take(length);
     const body = new Reader(bytes, key, start, start + length);
-    if (type === 1) extents.push(...decodeAppend(body, epoch, { at: payloadAt, bytes: payloadBytes }));
+    if (type === 1) {
+      const topics = decodeTopics(body);
+      const objects = decodeObjects(body);
+      const payload = { at: payloadAt, bytes: payloadBytes };
+      found.push({ type: "append", extents: decodeExtents(body, { topics, objects, epoch, payload }) });
+    } else if (type === 2) found.push(decodeReplace(body, epoch));
+    else if (type === 3) found.push(decodeTrim(body));
     else if (type === 4) {
       directory.expect(entries === 1, "a fence beside other entries");
       fence = { journalId: body.hex(16), endpoint: body.string() };
-    } else if (type === 5) release = true;
+    } else if (type === 5) found.push({ type: "release" });
+    else if (type === 7) found.push({ type: "boundary", seq: body.u64() });
     else throw new Damage(`${key}: entry type ${type} is unknown`);
     body.atEnd();
   }
   directory.atEnd();
-  return { key, seq, epoch, writeId, prev, writerId, extents, fence, release };
+  const extents = found.flatMap((entry) => (entry.type === "append" ? entry.extents : []));
+  const release = found.some((entry) => entry.type === "release");
+  return { key, seq, epoch, writeId, prev, writerId, entries: found, extents, fence, release };
 }
 
-function decodeAppend(
+function decodeTopics(reader: Reader): string[] {
+  return Array.from({ length: reader.count(16) }, () => reader.hex(16));
+}
+
+function decodeObjects(reader: Reader): NonNullable<LinkExtent["object"]>[] {
+  return Array.from({ length: reader.count(10) }, () => ({ name: reader.string(), sizeBytes: reader.u64() }));
+}
+
+function topicAt(reader: Reader, topics: readonly string[]): string {
+  const topicId = topics[reader.u32()];
+  if (topicId === undefined) throw reader.fail("topic index too large");
+  return topicId;
+}
+
+function decodeTrim(reader: Reader): LinkEntry {
+  const topics = decodeTopics(reader);
+  const trims = Array.from({ length: reader.count(24) }, () => ({
+    topicId: topicAt(reader, topics),
+    partition: reader.u32(),
+    oldStart: reader.u64(),
+    newStart: reader.u64(),
+  }));
+  reader.expect(trims.length > 0 && areDistinct(trims), "no trim, or two of one partition");
+  return { type: "trim", trims };
+}
+
+function decodeReplace(reader: Reader, epoch: number): LinkEntry {
+  const topics = decodeTopics(reader);
+  const objects = decodeObjects(reader);
+  const superseded = reader.hex(16);
+  const ranges = Array.from({ length: reader.count(28) }, () => ({
+    topicId: topicAt(reader, topics),
+    partition: reader.u32(),
+    baseOffset: reader.u64(),
+    nextOffset: reader.u64(),
+    count: reader.u32(),
+  }));
+  reader.expect(ranges.length > 0 && areDistinct(ranges), "no range, or two of one partition");
+  const extents = decodeExtents(reader, { topics, objects, epoch, payload: { at: 0, bytes: 0 } });
+  // Range by range, each covered without a hole.
+  let at = 0;
+  for (const { topicId, partition, baseOffset, nextOffset, count } of ranges) {
+    reader.expect(count >= 1 && baseOffset < nextOffset, "an empty range");
+    for (let next = baseOffset; next < nextOffset; at++) {
+      const extent = extents[at];
+      const fits = extent?.topicId === topicId && extent.partition === partition && extent.baseOffset === next;
+      if (!fits || extent.object === undefined || extent.nextOffset > nextOffset)
+        throw reader.fail("a range is not covered");
+      next = extent.nextOffset;
+    }
+  }
+  reader.expect(at === extents.length, "extents of no range");
+  return { type: "replace", superseded, ranges, extents };
+}
+
+function areDistinct(ids: readonly { readonly topicId: string; readonly partition: number }[]): boolean {
+  return new Set(ids.map(({ topicId, partition }) => `${topicId}/${partition}`)).size === ids.length;
+}
+
+function decodeExtents(
   reader: Reader,
-  epoch: number,
-  payload: { readonly at: number; readonly bytes: number },
+  {
+    topics,
+    objects,
+    epoch,
+    payload,
+  }: {
+    readonly topics: readonly string[];
+    readonly objects: readonly NonNullable<LinkExtent["object"]>[];
+    readonly epoch: number;
+    readonly payload: { readonly at: number; readonly bytes: number };
+  },
 ): LinkExtent[] {
-  const topics = Array.from({ length: reader.count(16) }, () => reader.hex(16));
-  const objects = Array.from({ length: reader.count(10) }, () => ({ name: reader.string(), sizeBytes: reader.u64() }));
   return Array.from({ length: reader.count(EXTENT_BYTES) }, () => {
-    const topicId = topics[reader.u32()];
-    if (topicId === undefined) throw reader.fail("topic index too large");
+    const topicId = topicAt(reader, topics);
     const partition = reader.u32();
     const leaderEpoch = reader.u32();
     reader.expect(leaderEpoch >= 1 && leaderEpoch <= epoch, `leader epoch ${leaderEpoch} in a link of epoch ${epoch}`);

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import { decompressFrameSync } from "lz4-napi";
 
 import { crc32c, Reader } from "./bytes.ts";
@@ -7,6 +9,8 @@ export interface FoundRecord {
   readonly offset: number;
   readonly epoch: number;
   readonly id: string;
+  /** Tells its timestamp, key, value and headers from others. */
+  readonly content: string;
 }
 
 export interface ExpectedRun {
@@ -79,6 +83,7 @@ function decodeRecords(body: Uint8Array, head: BatchHead, where: string): FoundR
     reader.expect(timestamp <= head.maxTimestamp, `timestamp ${timestamp} above the greatest of its batch`);
     const delta = reader.varint();
     reader.expect(delta === index, `offset delta ${delta} of record ${index}`);
+    const contentAt = reader.position;
     nullable(reader);
     const value = nullable(reader);
     for (let header = reader.varint(); header > 0; header--) {
@@ -89,7 +94,8 @@ function decodeRecords(body: Uint8Array, head: BatchHead, where: string): FoundR
     const text = value?.toString("latin1") ?? "";
     const space = text.indexOf(" ");
     const id = space < 0 ? text : text.slice(0, space);
-    records.push({ offset: head.baseOffset + index, epoch: head.leaderEpoch, id });
+    const hash = createHash("sha1").update(body.subarray(contentAt, end)).digest("hex").slice(0, 16);
+    records.push({ offset: head.baseOffset + index, epoch: head.leaderEpoch, id, content: `${timestamp} ${hash}` });
   }
   reader.atEnd();
   return records;

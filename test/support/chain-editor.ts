@@ -77,8 +77,11 @@ export class ChainEditor {
     await this.commit([{ type: "append", objects: [], extents: [moved as LinkExtent] }], [bytes]);
   }
 
-  /** What would put all extents of each partition into a data object of its own, which is written here; not committed. */
-  async merge(ids: readonly PartitionId[]): Promise<LinkEntry & { readonly type: "replace" }> {
+  /**
+   * What would put all extents of each partition but the last `keep` into a data object of its own, which is written here; not
+   * committed.
+   */
+  async merge(ids: readonly PartitionId[], keep = 0): Promise<LinkEntry & { readonly type: "replace" }> {
     const objects: DataObjectRef[] = [];
     const ranges: LinkRange[] = [];
     const extents: LinkExtent[] = [];
@@ -87,7 +90,8 @@ export class ChainEditor {
       if (list === undefined) throw new Error("no such partition");
       const directory = new DataObjectDirectory();
       const parts: Uint8Array[] = [];
-      for (let i = 0; i < list.count; i++) {
+      const count = list.count - keep;
+      for (let i = 0; i < count; i++) {
         const extent = list.at(i);
         directory.add(id, extent.leaderEpoch, extent);
         parts.push(await this.#bytesOf(extent));
@@ -102,7 +106,7 @@ export class ChainEditor {
       const bytes = Buffer.concat(parts);
       await this.#store.put(key, bytes, { condition: { kind: "none" } });
       objects.push({ key, sizeBytes: bytes.length });
-      ranges.push({ ...id, baseOffset: list.at(0).baseOffset, nextOffset: list.nextOffset, count: list.count });
+      ranges.push({ ...id, baseOffset: list.at(0).baseOffset, nextOffset: list.at(count - 1).nextOffset, count });
       for (const extent of directory.extents)
         extents.push({ ...placed(id, extent), object: objects.length, position: extent.position });
     }

@@ -35,6 +35,8 @@ export interface OpenOptions {
   readonly objectStore?: ObjectStore;
 }
 
+const GRACE_MS = 3_600_000;
+
 interface Parts extends Connection {
   readonly config: Config;
   readonly runtime: Runtime;
@@ -321,6 +323,7 @@ export class Engine implements EngineApi {
       settings: {
         shutdownTimeoutMs: config.shutdownTimeoutMs,
         checkpointEvery: config.index.checkpointEvery,
+        graceMs: GRACE_MS,
         lingerMs: config.flush.lingerMs,
         flushBytesMax: config.flush.maxBytes,
         pendingBytesMax: config.flush.maxPendingBytes,

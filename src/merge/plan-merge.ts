@@ -47,52 +47,50 @@ function planInline(view: MergeView, limits: MergeLimits): MergeJob | undefined 
   let bytes = 0;
   let count = 0;
   let isOverdue = false;
-  eachInline(view, settledBelow, (seq, length) => {
-    bytes += length;
-    count++;
-    if (seq < overdueBelow) isOverdue = true;
-  });
+  for (const partition of partitions) {
+    const { columns, count: extents } = partition.extents;
+    const { objects, lengths, baseOffsets } = columns;
+    const isBlocked = blockedIn(view, partition);
+    for (let i = 0; i < extents; i++) {
+      const object = objects[i] ?? 0;
+      if (object < 0 || object >= settledBelow || isBlocked?.(baseOffsets[i] ?? 0) === true) continue;
+      bytes += lengths[i] ?? 0;
+      count++;
+      if (object < overdueBelow) isOverdue = true;
+    }
+  }
   const bytesMax = Math.min(limits.segmentBytes, limits.memoryBytes);
   if (count === 0 || (!isOverdue && bytes < bytesMax && count < limits.extentsMax)) return undefined;
   const below = bytes <= bytesMax && count <= limits.extentsMax ? settledBelow : cutOff(view, bytesMax, limits);
   const job = new JobBuilder("inline", limits);
   for (const partition of sorted(partitions)) {
     const run = inlineRun(partition, below, blockedIn(view, partition));
-    if (run === undefined) continue;
-    const taken = job.add(partition, run, 1);
-    if (taken < run.to - run.from) break;
+    if (run !== undefined && job.add(partition, run, 1) < run.to - run.from) break;
   }
   return job.build();
-}
-
-/** Every inline extent that may be taken, its seq and length. */
-function eachInline(view: MergeView, below: number, visit: (seq: number, length: number) => void): void {
-  for (const partition of view.partitions) {
-    const { columns, count } = partition.extents;
-    const isBlocked = blockedIn(view, partition);
-    for (let i = 0; i < count; i++) {
-      const object = columns.objects[i] ?? 0;
-      if (object < 0 || object >= below || isBlocked?.(columns.baseOffsets[i] ?? 0) === true) continue;
-      visit(object, columns.lengths[i] ?? 0);
-    }
-  }
 }
 
 /** The seq below which inline extents fit into one job; at least one index file. */
 function cutOff(view: MergeView, bytesMax: number, { extentsMax }: MergeLimits): number {
   const files = new Map<number, { bytes: number; count: number }>();
-  eachInline(view, view.settledBelow, (seq, length) => {
-    const file = files.get(seq) ?? { bytes: 0, count: 0 };
-    file.bytes += length;
-    file.count++;
-    files.set(seq, file);
-  });
+  for (const partition of view.partitions) {
+    const { objects, lengths, baseOffsets } = partition.extents.columns;
+    const isBlocked = blockedIn(view, partition);
+    for (let i = 0; i < partition.extents.count; i++) {
+      const seq = objects[i] ?? 0;
+      if (seq < 0 || seq >= view.settledBelow || isBlocked?.(baseOffsets[i] ?? 0) === true) continue;
+      let file = files.get(seq);
+      if (file === undefined) files.set(seq, (file = { bytes: 0, count: 0 }));
+      file.bytes += lengths[i] ?? 0;
+      file.count++;
+    }
+  }
   let bytes = 0;
   let count = 0;
-  for (const seq of [...files.keys()].toSorted((a, b) => a - b)) {
-    bytes += files.get(seq)?.bytes ?? 0;
-    count += files.get(seq)?.count ?? 0;
-    if ((bytes > bytesMax || count > extentsMax) && bytes > (files.get(seq)?.bytes ?? 0)) return seq;
+  for (const [seq, file] of [...files].toSorted(([a], [b]) => a - b)) {
+    if (count > 0 && (bytes + file.bytes > bytesMax || count + file.count > extentsMax)) return seq;
+    bytes += file.bytes;
+    count += file.count;
   }
   return view.settledBelow;
 }

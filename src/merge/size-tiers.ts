@@ -27,9 +27,13 @@ export class SizeTiers {
   readonly #segmentBytes: number;
   /** Tier t holds what is below `#limits[t]`. */
   readonly #limits: readonly number[];
+  /** Of the neighbours that end here, by tier: those behind the last one of a higher tier. */
   readonly #starts: Float64Array;
   readonly #counts: Float64Array;
   readonly #sums: Float64Array;
+  #bestTier = -1;
+  #bestFrom = 0;
+  #bestTo = 0;
 
   constructor(segmentBytes: number) {
     this.#segmentBytes = segmentBytes;
@@ -41,7 +45,7 @@ export class SizeTiers {
     this.#sums = new Float64Array(this.#limits.length);
   }
 
-  /** Tiers of extents that may still grow: how often a byte is rewritten at most, apart from what rule 4 of `planMerge` adds. */
+  /** Tiers of extents that may still grow: a byte is rewritten at most so often, but for rows of 64 and what dies beside it. */
   get count(): number {
     return this.#limits.length;
   }
@@ -56,43 +60,72 @@ export class SizeTiers {
   ): ExtentRun | undefined {
     if (count < 2) return undefined;
     const { lengths, epochs, objects, baseOffsets } = columns;
-    this.#counts.fill(0);
-    this.#sums.fill(0);
-    const best = { tier: -1, from: 0, to: 0 };
+    const tiers = this.#limits.length;
+    const starts = this.#starts;
+    const counts = this.#counts;
+    const sums = this.#sums;
+    counts.fill(0);
+    this.#bestTier = -1;
+    // Of the open neighbours, so that a row of extents of one tier costs one step each.
+    let lowest = tiers;
     for (let i = 0; i < count; i++) {
       const length = lengths[i] ?? 0;
       const isBarrier = (objects[i] ?? 0) >= 0 || isBlocked?.(baseOffsets[i] ?? 0) === true;
-      const tier = isBarrier ? this.#limits.length : this.#tierOf(length);
       // Two epochs in one extent cannot be: merged or not, they are as many as before.
-      const closesAll = isBarrier || (i > 0 && epochs[i] !== epochs[i - 1]);
-      for (let t = 0; t < (closesAll ? this.#limits.length : tier); t++) this.#close(t, i, best);
-      for (let t = tier; t < this.#limits.length; t++) {
-        if (this.#counts[t] === 0) this.#starts[t] = i;
-        this.#counts[t]! += 1;
-        this.#sums[t]! += length;
+      if ((isBarrier || (i > 0 && epochs[i] !== epochs[i - 1])) && lowest < tiers) {
+        this.#close(tiers, i);
+        lowest = tiers;
       }
+      const tier = isBarrier ? tiers : this.#tierOf(length);
+      if (tier > lowest) this.#close(tier, i);
+      if (tier === tiers) {
+        lowest = tiers;
+        continue;
+      }
+      if (counts[tier] === 0) {
+        starts[tier] = i;
+        sums[tier] = 0;
+      }
+      counts[tier]! += 1;
+      sums[tier]! += length;
+      lowest = tier;
     }
-    for (let t = 0; t < this.#limits.length; t++) this.#close(t, count, best);
-    return best.tier < 0 ? undefined : this.#cut(columns, best);
+    if (lowest < tiers) this.#close(tiers, count);
+    return this.#bestTier < 0 ? undefined : this.#cut(columns);
   }
 
   #tierOf(bytes: number): number {
-    let tier = 0;
-    while (tier < this.#limits.length && bytes >= (this.#limits[tier] ?? 0)) tier++;
-    return tier;
+    const tiers = this.#limits.length;
+    if (bytes >= this.#segmentBytes / 2) return tiers;
+    // 12 and 3 bits: FIRST_TIER_BYTES and FACTOR.
+    const bits = 31 - Math.clz32(bytes);
+    return bits < 12 ? 0 : Math.min(tiers - 1, Math.floor((bits - 12) / 3) + 1);
   }
 
-  /** The neighbours of tiers up to `tier` end before the extent `end`. */
-  #close(tier: number, end: number, best: { tier: number; from: number; to: number }): void {
-    const count = this.#counts[tier] ?? 0;
-    if (count === 0) return;
-    if (tier > best.tier && this.#isDue(tier, count, this.#sums[tier] ?? 0)) {
-      best.tier = tier;
-      best.from = this.#starts[tier] ?? 0;
-      best.to = end;
+  /** The neighbours of all tiers below `tier` end before the extent `end`; those of `tier` go on with them. */
+  #close(tier: number, end: number): void {
+    let start = end;
+    let count = 0;
+    let sum = 0;
+    for (let t = 0; t < tier; t++) {
+      if (this.#counts[t] !== 0) {
+        start = this.#starts[t] ?? 0;
+        count += this.#counts[t] ?? 0;
+        sum += this.#sums[t] ?? 0;
+        this.#counts[t] = 0;
+      }
+      if (t <= this.#bestTier || !this.#isDue(t, count, sum)) continue;
+      this.#bestTier = t;
+      this.#bestFrom = start;
+      this.#bestTo = end;
     }
-    this.#counts[tier] = 0;
-    this.#sums[tier] = 0;
+    if (tier === this.#limits.length || count === 0) return;
+    if (this.#counts[tier] === 0) {
+      this.#starts[tier] = start;
+      this.#sums[tier] = 0;
+    }
+    this.#counts[tier]! += count;
+    this.#sums[tier]! += sum;
   }
 
   #isDue(tier: number, count: number, sum: number): boolean {
@@ -101,13 +134,14 @@ export class SizeTiers {
     return count >= FACTOR && (tier === 0 || sum >= (this.#limits[tier] ?? 0));
   }
 
-  #cut(columns: FrozenExtents["columns"], { from, to }: ExtentRun): ExtentRun | undefined {
-    let end = from;
-    for (let bytes = 0; end < to; end++) {
-      bytes += columns.lengths[end] ?? 0;
-      const offsets = (columns.nextOffsets[end] ?? 0) - (columns.baseOffsets[from] ?? 0);
+  #cut({ lengths, baseOffsets, nextOffsets }: FrozenExtents["columns"]): ExtentRun | undefined {
+    const from = this.#bestFrom;
+    let to = from;
+    for (let bytes = 0; to < this.#bestTo; to++) {
+      bytes += lengths[to] ?? 0;
+      const offsets = (nextOffsets[to] ?? 0) - (baseOffsets[from] ?? 0);
       if (bytes > this.#segmentBytes || offsets > EXTENT_OFFSETS_MAX) break;
     }
-    return end - from < 2 ? undefined : { from, to: end };
+    return to - from < 2 ? undefined : { from, to };
   }
 }

@@ -7,7 +7,7 @@ import {
   type Watermarks,
 } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, OffsetOutOfRangeError } from "../errors.ts";
-import type { LinkTrim } from "../index-chain/index-file.ts";
+import type { LinkEntry } from "../index-chain/link-entries.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import { decodeRecords } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
@@ -199,11 +199,11 @@ export class Partition implements PartitionApi {
     await catalog.check(this.#description, !ackAfterUpload);
     // Before the shard is taken over: what changes nothing, or cannot be, is no reason to.
     if (this.#trimTo(before, await this.#shard.refresh()).length > 0)
-      await this.#shard.trim((state) => this.#trimTo(before, state));
+      await this.#shard.change((state) => this.#trimTo(before, state));
     return this.#shard.watermarks(this.#id).start;
   }
 
-  #trimTo(before: number, state: ShardState): readonly LinkTrim[] {
+  #trimTo(before: number, state: ShardState): readonly LinkEntry[] {
     const { startOffset: oldStart, nextOffset: end } = state.extents(this.#id) ?? {
       startOffset: 0 as Offset,
       nextOffset: 0 as Offset,
@@ -217,7 +217,7 @@ export class Partition implements PartitionApi {
           : "a trim reaches to the end of what is uploaded";
       throw new OffsetOutOfRangeError(before, oldStart, end, hint);
     }
-    return [{ ...this.#id, oldStart, newStart: before as Offset }];
+    return [{ type: "trim", trims: [{ ...this.#id, oldStart, newStart: before as Offset }] }];
   }
 
   async inspect(): Promise<PartitionInspection> {

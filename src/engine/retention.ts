@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import type { TopicId } from "../domain.ts";
 import { InvalidArgumentError } from "../errors.ts";
-import type { LinkTrim } from "../index-chain/index-file.ts";
+import type { LinkTrim } from "../index-chain/link-entries.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import { retainedStart, type RetentionLimits } from "../merge/retention-plan.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
@@ -58,7 +58,10 @@ export class Retention {
       if (this.#stopped) return;
       let trimmed: readonly LinkTrim[] = [];
       try {
-        await shard.trim((state) => (trimmed = this.#plan(state)));
+        await shard.change((state) => {
+          trimmed = this.#plan(state);
+          return trimmed.length === 0 ? [] : [{ type: "trim", trims: trimmed }];
+        });
         logger.info("trimmed by retention", { shard: shard.id, partitions: trimmed.length });
       } catch (error) {
         if (!this.#stopped) logger.warn("retention could not trim a shard", { shard: shard.id, error: String(error) });

@@ -12,8 +12,9 @@ import { readInt64, readUint32, writeInt32, writeInt64 } from "../record/big-end
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { nextTurn } from "../runtime/turn.ts";
-import { ExtentColumns, type FrozenExtents } from "./extent-columns.ts";
-import type { DataObjectRef } from "./index-file.ts";
+import { ExtentColumns, type FrozenExtents, type ObjectNumber } from "./extent-columns.ts";
+import type { DataObjectRef } from "./link-entries.ts";
+import type { NumberedObject } from "./live-objects.ts";
 import type { Fence, PartitionSnapshot, StateSnapshot } from "./shard-state.ts";
 import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
 
@@ -24,8 +25,11 @@ import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
  * The bytes depend on the state alone, so on the chain alone: whoever writes the checkpoint of a seq writes the same bytes.
  */
 
-const CHECKPOINT_FORMAT_VERSION = 2;
-/** Every partition begins with its first extent. Still written while that is so: older versions go on with such a shard. */
+/** There is a boundary: links below it may be gone, which older releases do not reckon with. */
+const CHECKPOINT_FORMAT_VERSION = 3;
+/** Some partition begins inside its first extent. */
+const FORMAT_WITHOUT_BOUNDARY = 2;
+/** Every partition begins with its first extent. Written while that is so: older releases go on with such a shard. */
 const FORMAT_WITHOUT_INNER_START = 1;
 export const CHECKPOINT_HEADER_BYTES = 64;
 
@@ -34,8 +38,8 @@ const MAGIC_CHECKPOINT = 0x434b_5054; // "CKPT"
 const CRC_BYTES = 4;
 const JOURNAL_ID_BYTES = 16;
 const TOPIC_ID_BYTES = 16;
-/** Topic, partition, start offset, number of extents; version 2 has the base offset of the first extent as well. */
-const PARTITION_BYTES = { 1: 4 + 4 + 8 + 4, 2: 4 + 4 + 8 + 8 + 4 } as const;
+/** Topic, partition, start offset, number of extents; from version 2 on the base offset of the first extent as well. */
+const PARTITION_BYTES = { 1: 4 + 4 + 8 + 4, 2: 4 + 4 + 8 + 8 + 4, 3: 4 + 4 + 8 + 8 + 4 } as const;
 type FormatVersion = keyof typeof PARTITION_BYTES;
 const EXTENT_BYTES = 36;
 /** A data object's length of name and size; the name itself may be empty. */
@@ -67,12 +71,19 @@ export async function encodeCheckpoint(snapshot: StateSnapshot): Promise<Uint8Ar
   const pace = new Pace();
   const topics = new Map<TopicId, number>();
   let extentCount = 0;
-  let version: FormatVersion = FORMAT_WITHOUT_INNER_START;
+  let innerStart = false;
   for (const { topicId, extents } of snapshot.partitions) {
     if (!topics.has(topicId)) topics.set(topicId, topics.size);
     extentCount += extents.count;
-    if (baseOf(extents) !== extents.startOffset) version = CHECKPOINT_FORMAT_VERSION;
+    innerStart ||= baseOf(extents) !== extents.startOffset;
   }
+  const version =
+    snapshot.boundary > 0
+      ? CHECKPOINT_FORMAT_VERSION
+      : innerStart
+        ? FORMAT_WITHOUT_BOUNDARY
+        : FORMAT_WITHOUT_INNER_START;
+  const places = placesOf(snapshot.objects);
   const head = await encodeHead(snapshot, topics, pace);
   const partitionBytes = snapshot.partitions.length * PARTITION_BYTES[version] + extentCount * EXTENT_BYTES;
   const bodyBytes = head.length + partitionBytes + CRC_BYTES;
@@ -91,13 +102,19 @@ export async function encodeCheckpoint(snapshot: StateSnapshot): Promise<Uint8Ar
     if (pace.isTurnOver(ITEMS_PER_PARTITION)) await nextTurn();
     for (let from = 0; from < extents.count; from += ITEMS_PER_TURN) {
       const to = Math.min(extents.count, from + ITEMS_PER_TURN);
-      at = writeExtents(bytes, at, extents.columns, from, to);
+      at = writeExtents(bytes, at, extents.columns, from, to, places);
       if (pace.isTurnOver(to - from)) await nextTurn();
     }
   }
   writeInt32(bytes, at, crc32c(bytes.subarray(CHECKPOINT_HEADER_BYTES, at)));
   if (at + CRC_BYTES !== bytes.length) throw new InvariantError(`checkpoint of ${at} bytes, planned ${bytes.length}`);
   return bytes;
+}
+
+/** Where each data object stands in the list; undefined where its number says so already. */
+function placesOf(objects: readonly NumberedObject[]): ReadonlyMap<number, number> | undefined {
+  if (objects.every(({ number }, place) => number === -1 - place)) return undefined;
+  return new Map(objects.map(({ number }, place) => [number, -1 - place]));
 }
 
 /** Where the extents of a partition begin. */
@@ -130,7 +147,7 @@ async function encodeHead(
   const out = new ByteWriter(1024);
   out.hex(snapshot.lastLive, WRITE_ID_BYTES);
   out.u64(snapshot.liveLinks);
-  out.u64(0); // boundary: no link was deleted
+  out.u64(snapshot.boundary);
   out.u8(snapshot.released ? 1 : 0);
   out.u64(fence.seq);
   out.u32(fence.epoch);
@@ -141,10 +158,8 @@ async function encodeHead(
   out.string(fence.endpoint);
   out.u32(topics.size);
   for (const topicId of topics.keys()) out.hex(topicId, TOPIC_ID_BYTES);
-  out.u32(snapshot.objectCount);
-  for (let i = 0; i < snapshot.objectCount; i++) {
-    const object = snapshot.objects[i];
-    if (object === undefined) throw new InvariantError(`snapshot without its data object ${i}`);
+  out.u32(snapshot.objects.length);
+  for (const object of snapshot.objects) {
     out.string(object.key);
     out.u64(object.sizeBytes);
     if (pace.isTurnOver(ITEMS_PER_OBJECT)) await nextTurn();
@@ -154,13 +169,21 @@ async function encodeHead(
 }
 
 /** Writes extents `from` … `to` of `columns` at `at`; returns where they end. */
-function writeExtents(bytes: Uint8Array, at: number, columns: ExtentColumns, from: number, to: number): number {
+function writeExtents(
+  bytes: Uint8Array,
+  at: number,
+  columns: ExtentColumns,
+  from: number,
+  to: number,
+  places: ReadonlyMap<number, number> | undefined,
+): number {
   // Every index lies below the capacity of the columns: the accesses never miss.
   for (let i = from; i < to; i++) {
     writeInt32(bytes, at, columns.nextOffsets[i]! - columns.baseOffsets[i]!);
     writeInt32(bytes, at + 4, columns.epochs[i]!);
     writeInt32(bytes, at + 8, columns.lengths[i]!);
-    writeInt64(bytes, at + 12, columns.objects[i]!);
+    const object = columns.objects[i]!;
+    writeInt64(bytes, at + 12, object < 0 && places !== undefined ? places.get(object)! : object);
     writeInt64(bytes, at + 20, columns.positions[i]!);
     writeInt64(bytes, at + 28, columns.timestamps[i]!);
     at += EXTENT_BYTES;
@@ -190,21 +213,22 @@ export async function decodeCheckpoint(
   const liveLinks = reader.u64();
   if (liveLinks < 1 || liveLinks > seq + 1)
     throw new CorruptionError(key, reader.position - 8, `${liveLinks} live links up to ${seq}`);
-  const boundary = reader.u64();
-  // Its links below the boundary may be gone: the rules for that are not of this version.
-  if (boundary !== 0) throw new UnsupportedVersionError(`boundary of checkpoint ${key}`, boundary, 0);
+  const boundary = reader.u64() as Seq;
+  if (boundary > seq || boundary > 0 !== (version === CHECKPOINT_FORMAT_VERSION))
+    throw new CorruptionError(key, reader.position - 8, `boundary ${boundary} in version ${version}`);
   const released = reader.u8();
   if (released > 1) throw new CorruptionError(key, reader.position - 1, `released is ${released}`);
   const fence = decodeFence(reader, key, seq);
   const topics: TopicId[] = [];
   for (let left = reader.count(TOPIC_ID_BYTES); left > 0; left--) topics.push(reader.hex(TOPIC_ID_BYTES) as TopicId);
-  const objects: DataObjectRef[] = [];
+  const objects: NumberedObject[] = [];
   for (let left = reader.count(OBJECT_BYTES_MIN); left > 0; left--) {
-    objects.push({ key: reader.string() as ObjectKey, sizeBytes: reader.u64() });
+    const number = (-1 - objects.length) as ObjectNumber;
+    objects.push({ number, key: reader.string() as ObjectKey, sizeBytes: reader.u64() });
     if (pace.isTurnOver(ITEMS_PER_OBJECT)) await nextTurn();
   }
 
-  const limits: ExtentLimits = { key, seq, epoch: fence.epoch, objects };
+  const limits: ExtentLimits = { key, seq, boundary, epoch: fence.epoch, objects };
   const names = new Set<string>();
   const partitions: PartitionSnapshot[] = [];
   for (let left = reader.count(PARTITION_BYTES[version]); left > 0; left--) {
@@ -240,8 +264,8 @@ export async function decodeCheckpoint(
     liveLinks,
     released: released === 1,
     fence,
+    boundary,
     objects,
-    objectCount: objects.length,
     partitions,
   };
 }
@@ -266,7 +290,11 @@ function checkHeader(
   if (crc32c(bytes.subarray(0, crcAt)) !== readUint32(bytes, crcAt))
     throw new CorruptionError(key, 0, "header fails its CRC32C");
   const version = reader.u16();
-  if (version !== FORMAT_WITHOUT_INNER_START && version !== CHECKPOINT_FORMAT_VERSION)
+  if (
+    version !== FORMAT_WITHOUT_INNER_START &&
+    version !== FORMAT_WITHOUT_BOUNDARY &&
+    version !== CHECKPOINT_FORMAT_VERSION
+  )
     throw new UnsupportedVersionError(`checkpoint ${key}`, version, CHECKPOINT_FORMAT_VERSION);
   const flags = reader.u8();
   if (flags !== 0) throw new UnsupportedVersionError(`flags of checkpoint ${key}`, flags, 0);
@@ -315,6 +343,7 @@ function decodeFence(reader: ByteReader, key: ObjectKey, seq: Seq): Fence {
 interface ExtentLimits {
   readonly key: ObjectKey;
   readonly seq: Seq;
+  readonly boundary: Seq;
   readonly epoch: Epoch;
   readonly objects: readonly DataObjectRef[];
 }
@@ -348,6 +377,8 @@ function readExtents(
       epoch <= limits.epoch &&
       Number.isSafeInteger(nextOffset) &&
       object <= limits.seq &&
+      // Bytes that are read must not lie where links may be deleted.
+      (object < 0 || object >= limits.boundary) &&
       position >= 0 &&
       sizeBytes !== undefined &&
       position + lengthBytes <= sizeBytes &&

@@ -1,3 +1,22 @@
+import type { Epoch, Offset } from "../domain.ts";
+
+/**
+ * The object that holds an extent, as a number within one shard's state: n ≥ 0 is the index file of seq n, n < 0 a data object.
+ * `ShardState.objectKey` tells its name.
+ */
+export type ObjectNumber = number & { readonly __objectNumber: true };
+
+/** Where a run of batches of one partition lies: bytes [position, position + length) of an object. */
+export interface Extent {
+  readonly baseOffset: Offset;
+  readonly nextOffset: Offset;
+  readonly leaderEpoch: Epoch;
+  readonly object: ObjectNumber;
+  readonly position: number;
+  readonly lengthBytes: number;
+  readonly maxTimestampMs: number;
+}
+
 /**
  * Room for `capacity` extents in typed-array columns over one buffer. Whoever fills them may write behind the extents that are
  * there, never change one: a checkpoint reads the same columns while the list goes on (`FrozenExtents`).
@@ -33,16 +52,31 @@ export class ExtentColumns {
     return this.capacity * ExtentColumns.ROW_BYTES;
   }
 
+  set(i: number, extent: Extent): void {
+    this.baseOffsets[i] = extent.baseOffset;
+    this.nextOffsets[i] = extent.nextOffset;
+    this.epochs[i] = extent.leaderEpoch;
+    this.objects[i] = extent.object;
+    this.positions[i] = extent.position;
+    this.lengths[i] = extent.lengthBytes;
+    this.timestamps[i] = extent.maxTimestampMs;
+  }
+
+  /** Takes the extents `from` … `end` of `other` over, to `at` on. */
+  copyFrom(other: ExtentColumns, from: number, end: number, at: number): void {
+    this.baseOffsets.set(other.baseOffsets.subarray(from, end), at);
+    this.nextOffsets.set(other.nextOffsets.subarray(from, end), at);
+    this.objects.set(other.objects.subarray(from, end), at);
+    this.positions.set(other.positions.subarray(from, end), at);
+    this.timestamps.set(other.timestamps.subarray(from, end), at);
+    this.epochs.set(other.epochs.subarray(from, end), at);
+    this.lengths.set(other.lengths.subarray(from, end), at);
+  }
+
   /** A copy of the extents `from` … `end` with room for `capacity`. REQUIRES: end ≤ this capacity, end − from ≤ `capacity`. */
   copied(from: number, end: number, capacity: number): ExtentColumns {
     const to = new ExtentColumns(capacity);
-    to.baseOffsets.set(this.baseOffsets.subarray(from, end));
-    to.nextOffsets.set(this.nextOffsets.subarray(from, end));
-    to.objects.set(this.objects.subarray(from, end));
-    to.positions.set(this.positions.subarray(from, end));
-    to.timestamps.set(this.timestamps.subarray(from, end));
-    to.epochs.set(this.epochs.subarray(from, end));
-    to.lengths.set(this.lengths.subarray(from, end));
+    to.copyFrom(this, from, end, 0);
     return to;
   }
 }

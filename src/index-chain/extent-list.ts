@@ -1,23 +1,8 @@
 import type { Epoch, Offset } from "../domain.ts";
 import { InvariantError } from "../errors.ts";
-import { ExtentColumns, type FrozenExtents } from "./extent-columns.ts";
+import { ExtentColumns, type Extent, type FrozenExtents, type ObjectNumber } from "./extent-columns.ts";
 
-/**
- * The object that holds an extent, as a number within one shard's state: n ≥ 0 is the index file of seq n, n < 0 a data object.
- * `ShardState.objectKey` tells its name.
- */
-export type ObjectNumber = number & { readonly __objectNumber: true };
-
-/** Where a run of batches of one partition lies: bytes [position, position + length) of an object. */
-export interface Extent {
-  readonly baseOffset: Offset;
-  readonly nextOffset: Offset;
-  readonly leaderEpoch: Epoch;
-  readonly object: ObjectNumber;
-  readonly position: number;
-  readonly lengthBytes: number;
-  readonly maxTimestampMs: number;
-}
+export type { Extent, ObjectNumber } from "./extent-columns.ts";
 
 /**
  * The extents of one partition in offset order, without a hole: the next offset of one is the base offset of the following.
@@ -84,14 +69,7 @@ export class ExtentList {
       throw new InvariantError(`extent at ${extent.baseOffset} behind ${this.#nextOffset}`);
     const i = this.#count;
     if (i === this.#columns.capacity) this.#columns = this.#columns.copied(0, i, i + Math.max(1, i >> 2));
-    const columns = this.#columns;
-    columns.baseOffsets[i] = extent.baseOffset;
-    columns.nextOffsets[i] = extent.nextOffset;
-    columns.epochs[i] = extent.leaderEpoch;
-    columns.objects[i] = extent.object;
-    columns.positions[i] = extent.position;
-    columns.lengths[i] = extent.lengthBytes;
-    columns.timestamps[i] = extent.maxTimestampMs;
+    this.#columns.set(i, extent);
     this.#count = i + 1;
     this.#bytes += extent.lengthBytes;
     this.#nextOffset = extent.nextOffset;
@@ -110,6 +88,40 @@ export class ExtentList {
     if (gone > 0) this.#columns = this.#columns.copied(gone, this.#count, this.#count - gone);
     this.#count -= gone;
     this.#startOffset = start;
+  }
+
+  /**
+   * Puts `extents` in the place of `count` from the number `first` on. REQUIRES: they cover the same offsets without a hole. The numbers
+   * of the extents change, as with `trim`.
+   */
+  replace(first: number, count: number, extents: readonly Extent[]): void {
+    const behind = first + count;
+    const [from, to] = [this.at(first).baseOffset, this.at(behind - 1).nextOffset];
+    if (extents[0]?.baseOffset !== from || extents.at(-1)?.nextOffset !== to)
+      throw new InvariantError(
+        `replace of ${from} … ${to} by ${extents[0]?.baseOffset} … ${extents.at(-1)?.nextOffset}`,
+      );
+    const total = this.#count - count + extents.length;
+    // New ones: a snapshot may still read the old.
+    const columns = this.#columns.copied(0, first, total);
+    columns.copyFrom(this.#columns, behind, this.#count, first + extents.length);
+    for (let i = first; i < behind; i++) this.#bytes -= this.#columns.lengths[i] ?? 0;
+    for (const [i, extent] of extents.entries()) {
+      columns.set(first + i, extent);
+      this.#bytes += extent.lengthBytes;
+    }
+    this.#columns = columns;
+    this.#count = total;
+  }
+
+  /** The lowest seq whose index file extents lie in; infinite where there is none. */
+  lowestInline(): number {
+    let lowest = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < this.#count; i++) {
+      const object = this.#columns.objects[i] ?? 0;
+      if (object >= 0 && object < lowest) lowest = object;
+    }
+    return lowest;
   }
 
   /** REQUIRES: 0 ≤ i < count. */
@@ -151,7 +163,7 @@ export class ExtentList {
 
   /**
    * The extents as they are now, without a copy: `push` writes only behind them, and where it needs room it leaves these columns
-   * for larger ones; `trim` builds new ones. Anything that comes to change an extent must do so too.
+   * for larger ones; `trim` and `replace` build new ones. Anything that comes to change an extent must do so too.
    */
   frozen(): FrozenExtents {
     return { columns: this.#columns, count: this.#count, startOffset: this.#startOffset };

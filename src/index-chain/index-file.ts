@@ -1,19 +1,9 @@
-import {
-  MAX_EPOCH,
-  partitionKey,
-  type Epoch,
-  type ObjectKey,
-  type Offset,
-  type PartitionId,
-  type Seq,
-  type ShardId,
-  type TopicId,
-} from "../domain.ts";
+import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq, type ShardId } from "../domain.ts";
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
-import { checkKey } from "../object-store/object-key.ts";
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { nextTurn } from "../runtime/turn.ts";
+import { decodeEntry, encodeEntry, EXTENT_BYTES, type LinkEntry, type LinkExtent } from "./link-entries.ts";
 import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
 
 /**
@@ -23,13 +13,6 @@ import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
 
 export const INDEX_FORMAT_VERSION = 1;
 export const HEADER_BYTES = 64;
-/** Of an encoded extent within the directory. */
-export const EXTENT_BYTES = 48;
-/** Of an encoded trim of one partition. */
-const TRIM_BYTES = 24;
-/** Stored numbers of the entry types. 2, 6 and 7 are kept for replace, offsets and boundary. */
-export const ENTRY_TYPE = { append: 1, trim: 3, fence: 4, release: 5 } as const;
-
 /** The bytes that only the attempt which made this file can have: where the settling store looks to see whose object it found. */
 export const IDENTITY_RANGE = { start: HEADER_BYTES, end: HEADER_BYTES + WRITE_ID_BYTES } as const;
 
@@ -41,39 +24,6 @@ const MAX_DIRECTORY_BYTES = 64 * 1024 * 1024;
 
 /** Of a payload: copied in one turn of the event loop. */
 const COPY_BYTES_PER_TURN = 192 * 1024;
-
-/** An object that a link brings in: written before the link, named by it. */
-export interface DataObjectRef {
-  readonly key: ObjectKey;
-  readonly sizeBytes: number;
-}
-
-/** A run of batches of one partition and one leader epoch: in the payload of its index file, or in a data object. */
-export interface LinkExtent {
-  readonly topicId: TopicId;
-  readonly partition: number;
-  readonly leaderEpoch: Epoch;
-  readonly baseOffset: Offset;
-  readonly nextOffset: Offset;
-  /** 0: this index file; n: `objects[n − 1]` of the entry. */
-  readonly object: number;
-  /** From the start of the object. */
-  readonly position: number;
-  readonly lengthBytes: number;
-  readonly maxTimestampMs: number;
-}
-
-/** Moves the start of one partition; void where the partition does not begin at `oldStart` or does not reach to `newStart`. */
-export interface LinkTrim extends PartitionId {
-  readonly oldStart: Offset;
-  readonly newStart: Offset;
-}
-
-export type LinkEntry =
-  | { readonly type: "append"; readonly objects: readonly DataObjectRef[]; readonly extents: readonly LinkExtent[] }
-  | { readonly type: "trim"; readonly trims: readonly LinkTrim[] }
-  | { readonly type: "fence"; readonly journalId: string; readonly endpoint: string }
-  | { readonly type: "release" };
 
 export interface Link {
   readonly shard: ShardId;
@@ -116,11 +66,6 @@ export function linkOverheadBytes(extents: number, topics: number, writerIdBytes
     extents * EXTENT_BYTES +
     CRC_BYTES
   );
-}
-
-/** Bytes of a trim entry of so many partitions, at most. */
-export function trimEntryBytes(trims: number): number {
-  return 5 + 4 + 4 + trims * (16 + TRIM_BYTES);
 }
 
 /**
@@ -189,75 +134,9 @@ function encodeDirectory(draft: LinkDraft): Uint8Array {
   out.string(draft.writerId);
   out.u64(draft.createdAtMs);
   out.u32(draft.entries.length);
-  for (const entry of draft.entries) {
-    out.u8(ENTRY_TYPE[entry.type]);
-    const lengthAt = out.position;
-    out.u32(0);
-    switch (entry.type) {
-      case "append":
-        encodeAppend(out, entry.objects, entry.extents);
-        break;
-      case "trim":
-        encodeTrim(out, entry.trims);
-        break;
-      case "fence":
-        out.hex(entry.journalId, 16);
-        out.string(entry.endpoint);
-        break;
-      case "release":
-        break;
-      default:
-        throw new InvariantError(`unknown entry ${JSON.stringify(entry satisfies never)}`);
-    }
-    out.u32At(lengthAt, out.position - lengthAt - 4);
-  }
+  for (const entry of draft.entries) encodeEntry(out, entry);
   out.u32(crc32c(out.bytes()));
   return out.bytes();
-}
-
-/** Writes the ids of all topics that `items` speak of; returns the place of each. */
-function encodeTopics(out: ByteWriter, items: readonly { readonly topicId: TopicId }[]): ReadonlyMap<TopicId, number> {
-  const topics = new Map<TopicId, number>();
-  for (const { topicId } of items) if (!topics.has(topicId)) topics.set(topicId, topics.size);
-  out.u32(topics.size);
-  for (const topicId of topics.keys()) out.hex(topicId, 16);
-  return topics;
-}
-
-function encodeTrim(out: ByteWriter, trims: readonly LinkTrim[]): void {
-  if (trims.length === 0 || new Set(trims.map(partitionKey)).size !== trims.length)
-    throw new InvariantError(`trim of ${trims.length} partitions, one of them twice or none at all`);
-  const topics = encodeTopics(out, trims);
-  out.u32(trims.length);
-  for (const { topicId, partition, oldStart, newStart } of trims) {
-    out.u32(topics.get(topicId) ?? 0);
-    out.u32(partition);
-    out.u64(oldStart);
-    out.u64(newStart);
-  }
-}
-
-function encodeAppend(out: ByteWriter, objects: readonly DataObjectRef[], extents: readonly LinkExtent[]): void {
-  const topics = encodeTopics(out, extents);
-  out.u32(objects.length);
-  for (const { key, sizeBytes } of objects) {
-    out.string(key);
-    out.u64(sizeBytes);
-  }
-  out.u32(extents.length);
-  for (const extent of extents) {
-    const span = extent.nextOffset - extent.baseOffset;
-    if (span < 1 || span > 0xffff_ffff) throw new InvariantError(`extent of ${span} offsets`);
-    out.u32(topics.get(extent.topicId) ?? 0);
-    out.u32(extent.partition);
-    out.u32(extent.leaderEpoch);
-    out.u32(extent.object);
-    out.u64(extent.baseOffset);
-    out.u32(span);
-    out.u32(extent.lengthBytes);
-    out.u64(extent.position);
-    out.i64(extent.maxTimestampMs);
-  }
 }
 
 /**
@@ -368,128 +247,4 @@ export function decodeLink(bytes: Uint8Array, header: LinkHeader, sizeBytes: num
     entries,
     sizeBytes,
   };
-}
-
-/** What entries are checked against. */
-interface Within {
-  readonly key: ObjectKey;
-  readonly epoch: Epoch;
-  readonly payloadStart: number;
-  readonly sizeBytes: number;
-}
-
-function decodeEntry(reader: ByteReader, type: number, link: Within): LinkEntry {
-  switch (type) {
-    case ENTRY_TYPE.append: {
-      const append = decodeAppend(reader, link);
-      reader.end();
-      return append;
-    }
-    case ENTRY_TYPE.trim: {
-      const trims = decodeTrim(reader, link.key);
-      reader.end();
-      return { type: "trim", trims };
-    }
-    case ENTRY_TYPE.fence: {
-      const journalId = reader.hex(16);
-      const endpoint = reader.string();
-      reader.end();
-      return { type: "fence", journalId, endpoint };
-    }
-    case ENTRY_TYPE.release:
-      reader.end();
-      return { type: "release" };
-    default:
-      // Skipping an entry would fold another state than its writer had.
-      throw new UnsupportedVersionError(`entry of index file ${link.key}`, type, Object.values(ENTRY_TYPE).join(", "));
-  }
-}
-
-function decodeTopics(reader: ByteReader): readonly TopicId[] {
-  const topics: TopicId[] = [];
-  for (let left = reader.count(16); left > 0; left--) topics.push(reader.hex(16) as TopicId);
-  return topics;
-}
-
-/** What the state decides, the bounds of the offsets among it, is not looked at here: see `ShardState`. */
-function decodeTrim(reader: ByteReader, key: ObjectKey): readonly LinkTrim[] {
-  const topics = decodeTopics(reader);
-  const trims: LinkTrim[] = [];
-  const names = new Set<string>();
-  for (let left = reader.count(TRIM_BYTES); left > 0; left--) {
-    const at = reader.position;
-    const topicId = topics[reader.u32()];
-    if (topicId === undefined) throw new CorruptionError(key, at, "trim names a topic that the entry does not list");
-    const partition = reader.u32();
-    const name = partitionKey({ topicId, partition });
-    if (names.has(name)) throw new CorruptionError(key, at, `trim names partition ${name} twice`);
-    names.add(name);
-    trims.push({ topicId, partition, oldStart: reader.u64() as Offset, newStart: reader.u64() as Offset });
-  }
-  if (trims.length === 0) throw new CorruptionError(key, reader.position, "trim of no partition");
-  return trims;
-}
-
-function decodeAppend(
-  reader: ByteReader,
-  { key, epoch, payloadStart, sizeBytes }: Within,
-): Extract<LinkEntry, { type: "append" }> {
-  const topics = decodeTopics(reader);
-  const objects: DataObjectRef[] = [];
-  for (let left = reader.count(2 + 8); left > 0; left--) {
-    objects.push({ key: decodeObjectName(reader, key), sizeBytes: reader.u64() });
-  }
-  const extents: LinkExtent[] = [];
-  for (let left = reader.count(EXTENT_BYTES); left > 0; left--) {
-    const at = reader.position;
-    const topicId = topics[reader.u32()];
-    if (topicId === undefined) throw new CorruptionError(key, at, "extent names a topic that the link does not list");
-    const partition = reader.u32();
-    const leaderEpoch = reader.u32() as Epoch;
-    const object = reader.u32();
-    const baseOffset = reader.u64() as Offset;
-    const span = reader.u32();
-    const lengthBytes = reader.u32();
-    const relative = reader.u64();
-    const maxTimestampMs = reader.i64();
-    if (span < 1 || lengthBytes < 1) throw new CorruptionError(key, at, "empty extent");
-    // A batch keeps its epoch when it is replayed or merged later; nothing comes from an epoch to come.
-    if (leaderEpoch < 1 || leaderEpoch > epoch)
-      throw new CorruptionError(key, at, `extent of leader epoch ${leaderEpoch} in a link of epoch ${epoch}`);
-    const home = objects[object - 1];
-    if (object > 0 && home === undefined) {
-      throw new CorruptionError(key, at, `extent names data object ${object}, the entry lists ${objects.length}`);
-    }
-    const position = object === 0 ? payloadStart + relative : relative;
-    const end = position + lengthBytes;
-    const homeBytes = home?.sizeBytes ?? sizeBytes;
-    if (end > homeBytes) throw new CorruptionError(key, at, `extent ends at ${end}, its object at ${homeBytes}`);
-    const nextOffset = (baseOffset + span) as Offset;
-    if (!Number.isSafeInteger(nextOffset))
-      throw new CorruptionError(key, at, `offset ${nextOffset} is not a safe integer`);
-    extents.push({
-      topicId,
-      partition,
-      leaderEpoch,
-      baseOffset,
-      nextOffset,
-      object,
-      position,
-      lengthBytes,
-      maxTimestampMs,
-    });
-  }
-  return { type: "append", objects, extents };
-}
-
-/** A name that no store can have is damage here. Later a store would tell a reader that its own argument is wrong. */
-function decodeObjectName(reader: ByteReader, key: ObjectKey): ObjectKey {
-  const at = reader.position;
-  const name = reader.string();
-  try {
-    checkKey(name);
-  } catch (cause) {
-    throw new CorruptionError(key, at, `no name of a data object: ${JSON.stringify(name)}`, { cause });
-  }
-  return name;
 }

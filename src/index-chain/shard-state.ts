@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import {
   partitionKey,
   type Epoch,
@@ -9,9 +11,20 @@ import {
 } from "../domain.ts";
 import { CorruptionError, InvariantError } from "../errors.ts";
 import { indexKey } from "../object-store/object-names.ts";
+import { ByteWriter } from "../record/bytes.ts";
 import type { FrozenExtents } from "./extent-columns.ts";
-import { ExtentList, type ObjectNumber } from "./extent-list.ts";
-import type { DataObjectRef, Link, LinkEntry, LinkExtent, LinkTrim } from "./index-file.ts";
+import { ExtentList, type Extent, type ObjectNumber } from "./extent-list.ts";
+import type { Link } from "./index-file.ts";
+import {
+  DIGEST_BYTES,
+  type AppendEntry,
+  type DataObjectRef,
+  type LinkExtent,
+  type LinkRange,
+  type LinkTrim,
+  type ReplaceEntry,
+} from "./link-entries.ts";
+import { LiveObjects, type LiveObject, type NumberedObject } from "./live-objects.ts";
 import { NO_WRITE_ID, type WriteId } from "./write-id.ts";
 
 /** The live fence by which the current epoch began. */
@@ -35,9 +48,10 @@ export interface StateSnapshot {
   readonly liveLinks: number;
   readonly released: boolean;
   readonly fence: Fence;
-  /** The first `objectCount` of these. */
-  readonly objects: readonly DataObjectRef[];
-  readonly objectCount: number;
+  /** Links below it may be gone; 0 before the first boundary. */
+  readonly boundary: Seq;
+  /** Those that extents lie in, in the order in which links named them. */
+  readonly objects: readonly NumberedObject[];
   readonly partitions: readonly PartitionSnapshot[];
 }
 
@@ -63,12 +77,13 @@ export class ShardState {
   #fence: Fence | undefined;
   #released = false;
   #liveLinks = 0;
+  #boundary = 0;
   readonly #partitions = new Map<string, Partition>();
-  /** Data objects in the order in which live links brought them in; their numbers never change. */
-  readonly #objects: DataObjectRef[] = [];
+  readonly #objects: LiveObjects;
 
   constructor(shard: ShardId) {
     this.shard = shard;
+    this.#objects = new LiveObjects(shard);
   }
 
   /** The first seq that was not folded. */
@@ -99,6 +114,18 @@ export class ShardState {
     return this.#liveLinks;
   }
 
+  /** The lowest seq that is kept for sure; 0 before the first boundary. Links below it may be gone, or stand there and mean nothing. */
+  get boundary(): Seq {
+    return this.#boundary as Seq;
+  }
+
+  /** The lowest seq whose index file extents lie in; `nextSeq` where there is none. Looks at every extent. */
+  lowestInline(): Seq {
+    let lowest = this.#nextSeq;
+    for (const { extents } of this.#partitions.values()) lowest = Math.min(lowest, extents.lowestInline());
+    return lowest as Seq;
+  }
+
   /** The extents of a partition; undefined before its first record. */
   extents(id: PartitionId): ExtentList | undefined {
     return this.#partitions.get(partitionKey(id))?.extents;
@@ -120,21 +147,24 @@ export class ShardState {
     return bytes;
   }
 
-  /** REQUIRES: `object` comes from an extent of this state. */
+  /** `MissingObjectError` where the extent that named `object` has left the state meanwhile. */
   objectKey(object: ObjectNumber): ObjectKey {
     return object >= 0 ? indexKey(this.shard, object as number as Seq) : this.dataObject(object).key;
   }
 
-  /** Those that live links brought in, in that order. */
-  get dataObjects(): readonly DataObjectRef[] {
-    return this.#objects;
+  /** Those that extents lie in, in the order in which live links brought them in. */
+  get dataObjects(): Iterable<LiveObject> {
+    return this.#objects.all;
   }
 
-  /** REQUIRES: `object` is the number of a data object, below 0. */
-  dataObject(object: ObjectNumber): DataObjectRef {
-    const found = this.#objects[-1 - object];
-    if (found === undefined) throw new InvariantError(`shard ${this.shard} has no data object ${object}`);
-    return found;
+  /** REQUIRES: `object` is the number of a data object, below 0. `MissingObjectError` as `objectKey`. */
+  dataObject(object: ObjectNumber): LiveObject {
+    return this.#objects.get(object);
+  }
+
+  /** Calls `listener`, one for ever, with each data object whose last extent a live link supersedes or trims away. */
+  onObjectDead(listener: (object: DataObjectRef) => void): void {
+    this.#objects.onDead = listener;
   }
 
   /**
@@ -167,8 +197,8 @@ export class ShardState {
 
   /**
    * The state as it is now: one small object per partition, no extent is copied. It stays what it is while links are folded:
-   * extents and data objects are only ever added behind those that are there, a trim leaves the columns that are read here, and the
-   * rest is copied.
+   * extents are only ever added behind those that are there, whatever changes them leaves the columns that are read here, and the rest
+   * is copied.
    * REQUIRES: a live fence.
    */
   snapshot(): StateSnapshot {
@@ -180,8 +210,8 @@ export class ShardState {
       liveLinks: this.#liveLinks,
       released: this.#released,
       fence: this.#fence,
-      objects: this.#objects,
-      objectCount: this.#objects.length,
+      boundary: this.boundary,
+      objects: this.#objects.numbered(),
       partitions: Array.from(this.#partitions.values(), ({ topicId, partition, extents }) => ({
         topicId,
         partition,
@@ -200,17 +230,15 @@ export class ShardState {
     this.#fence = snapshot.fence;
     this.#released = snapshot.released;
     this.#liveLinks = snapshot.liveLinks;
-    for (let i = 0; i < snapshot.objectCount; i++) {
-      const object = snapshot.objects[i];
-      if (object !== undefined) this.#objects.push(object);
-    }
+    this.#boundary = snapshot.boundary;
+    this.#objects.restore(snapshot.objects);
     for (const { topicId, partition, extents } of snapshot.partitions) {
-      this.#partitions.set(partitionKey({ topicId, partition }), {
-        topicId,
-        partition,
-        extents: ExtentList.of(extents),
-      });
+      const list = ExtentList.of(extents);
+      this.#partitions.set(partitionKey({ topicId, partition }), { topicId, partition, extents: list });
+      for (let i = 0; i < list.count; i++) this.#objects.count(list.at(i).object, 1, list.at(i).lengthBytes);
     }
+    // A checkpoint of an older release lists all that were ever named.
+    this.#objects.settle();
   }
 
   /**
@@ -250,6 +278,13 @@ export class ShardState {
         case "append":
           this.#append(entry, link.seq);
           break;
+        case "replace":
+          this.#replace(entry);
+          break;
+        case "boundary":
+          if (entry.seq > this.#boundary && entry.seq <= link.seq && entry.seq <= this.lowestInline())
+            this.#boundary = entry.seq;
+          break;
         case "trim":
           this.#trim(entry.trims);
           break;
@@ -283,28 +318,93 @@ export class ShardState {
       return extents?.startOffset === oldStart && newStart > oldStart && newStart <= extents.nextOffset;
     });
     if (!matches) return;
-    for (const trim of trims) this.extents(trim)?.trim(trim.newStart);
+    for (const trim of trims) {
+      const extents = this.extents(trim);
+      if (extents === undefined) continue;
+      this.#countGone(extents, 0, extents.find(trim.newStart));
+      extents.trim(trim.newStart);
+    }
   }
 
-  #append(entry: Extract<LinkEntry, { type: "append" }>, seq: Seq): void {
-    const first = this.#objects.length;
-    this.#objects.push(...entry.objects);
-    for (const extent of entry.extents) {
+  /**
+   * What a replace of these ranges names as superseded, 16 bytes as hex: of the SHA-256 over each range's partition and its extents, with
+   * the names of their objects, the first 16 bytes. Layout: docs/index-file-format.md. undefined where a range is not made of so many
+   * whole extents.
+   */
+  supersededDigest(ranges: readonly LinkRange[]): string | undefined {
+    const hash = createHash("sha256");
+    for (const range of ranges) {
+      const extents = this.extents(range);
+      const first = extents?.find(range.baseOffset) ?? 0;
+      const last = first + range.count - 1;
+      if (extents === undefined || range.count < 1 || last >= extents.count) return undefined;
+      if (extents.at(first).baseOffset !== range.baseOffset || extents.at(last).nextOffset !== range.nextOffset)
+        return undefined;
+      const out = new ByteWriter(64 + range.count * 96);
+      out.hex(range.topicId, 16);
+      out.u32(range.partition);
+      out.u32(range.count);
+      for (let i = first; i <= last; i++) {
+        const extent = extents.at(i);
+        out.u64(extent.baseOffset);
+        out.u64(extent.nextOffset);
+        out.u32(extent.leaderEpoch);
+        out.string(this.objectKey(extent.object));
+        out.u64(extent.position);
+        out.u32(extent.lengthBytes);
+        out.i64(extent.maxTimestampMs);
+      }
+      hash.update(out.bytes());
+    }
+    return hash.digest("hex").slice(0, 2 * DIGEST_BYTES);
+  }
+
+  /** Whole or not at all, as a trim: two builders may have replaced the same extents (rule 9). */
+  #replace({ objects, ranges, superseded, extents }: ReplaceEntry): void {
+    if (this.supersededDigest(ranges) !== superseded) return;
+    const home = this.#objects.bringIn(objects);
+    let at = 0;
+    for (const range of ranges) {
+      const list = this.extents(range);
+      if (list === undefined) continue;
+      const found: Extent[] = [];
+      for (; at < extents.length && partitionKey(extents[at]!) === partitionKey(range); at++)
+        found.push(placed(extents[at]!, (home - extents[at]!.object + 1) as ObjectNumber));
+      const first = list.find(range.baseOffset);
+      // The new ones first: an object of theirs is not dead for having none yet.
+      for (const { object, lengthBytes } of found) this.#objects.count(object, 1, lengthBytes);
+      this.#countGone(list, first, first + range.count);
+      list.replace(first, range.count, found);
+    }
+    this.#objects.settle();
+  }
+
+  /** Of a list the extents `from` … `to`, which are about to go. */
+  #countGone(list: ExtentList, from: number, to: number): void {
+    for (let i = from; i < to; i++) {
+      const { object, lengthBytes } = list.at(i);
+      this.#objects.count(object, -1, -lengthBytes);
+    }
+  }
+
+  #append({ objects, extents }: AppendEntry, seq: Seq): void {
+    const home = this.#objects.bringIn(objects);
+    for (const extent of extents) {
       const name = partitionKey(extent);
       let partition = this.#partitions.get(name);
       if (partition === undefined) {
         partition = { topicId: extent.topicId, partition: extent.partition, extents: new ExtentList() };
         this.#partitions.set(name, partition);
       }
-      partition.extents.push({
-        baseOffset: extent.baseOffset,
-        nextOffset: extent.nextOffset,
-        leaderEpoch: extent.leaderEpoch,
-        object: (extent.object === 0 ? seq : -1 - (first + extent.object - 1)) as ObjectNumber,
-        position: extent.position,
-        lengthBytes: extent.lengthBytes,
-        maxTimestampMs: extent.maxTimestampMs,
-      });
+      const object = (extent.object === 0 ? seq : home - extent.object + 1) as ObjectNumber;
+      partition.extents.push(placed(extent, object));
+      this.#objects.count(object, 1, extent.lengthBytes);
     }
+    this.#objects.settle();
   }
+}
+
+function placed(extent: LinkExtent, object: ObjectNumber): Extent {
+  const { baseOffset, nextOffset, leaderEpoch, position, lengthBytes, maxTimestampMs } = extent;
+  return { baseOffset, nextOffset, leaderEpoch, object, position, lengthBytes, maxTimestampMs };
 }

@@ -2,11 +2,11 @@ import type { Offset } from "../domain.ts";
 import { asTierlogError, type TierlogError } from "../errors.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
+import { ChangeItem, type ChangePlan } from "./change-item.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import { Flight } from "./flight.ts";
 import { Gathering, type AppendTarget, type PendingPartition, type Waiter } from "./pending.ts";
 import { bufferedReceipt, ObjectOpener, type Pipeline, type PipelineOptions } from "./pipeline.ts";
-import { TrimItem, type TrimPlan } from "./trim-item.ts";
 
 export interface FlushPipelineOptions extends PipelineOptions {
   /** Makes the chain ours. */
@@ -31,7 +31,7 @@ export class FlushPipeline implements Pipeline {
   readonly #objects: ObjectOpener;
   #gathering = new Gathering();
   /** In the order in which they were taken and will be committed. */
-  readonly #flights: CommitQueue<Flight | TrimItem>;
+  readonly #flights: CommitQueue<Flight | ChangeItem>;
   #linger: ScheduledTask | undefined;
   #due = false;
   #acquiring: Promise<void> | undefined;
@@ -138,10 +138,10 @@ export class FlushPipeline implements Pipeline {
     return this.#acquiring;
   }
 
-  async trim(plan: TrimPlan): Promise<void> {
+  async change(plan: ChangePlan): Promise<void> {
     const { chain } = this.#options;
     while (!chain.isOwner) await this.#acquire();
-    const item = new TrimItem(plan);
+    const item = new ChangeItem(plan);
     const prepared = item.plan(chain.state);
     if (prepared !== undefined) this.#flights.push(item, Promise.resolve(prepared));
     await item.done;

@@ -5,6 +5,7 @@ import type { AsideReport, TornTail } from "../journal/reports.ts";
 import { untilAborted } from "../object-store/attempt.ts";
 import type { LogRecord } from "../record/record.ts";
 import { sleep } from "../runtime/clock.ts";
+import type { ChangePlan } from "./change-item.ts";
 import { GatheringList } from "./gathering-list.ts";
 import { JournalStage } from "./journal-stage.ts";
 import type { AppendTarget, Waiter } from "./pending.ts";
@@ -19,7 +20,6 @@ import {
   type RecoverOptions,
   type ShardRecovery,
 } from "./recovery.ts";
-import type { TrimPlan } from "./trim-item.ts";
 import { UploadQueue, type JournaledTimes } from "./upload-queue.ts";
 import { Uploader } from "./uploader.ts";
 
@@ -339,12 +339,12 @@ export class JournaledPipeline implements Pipeline {
     return this.#proving;
   }
 
-  async trim(plan: TrimPlan): Promise<void> {
+  async change(plan: ChangePlan): Promise<void> {
     if (this.#parts === undefined) await this.acquire();
     const parts = this.#parts;
     if (this.#ended !== undefined || parts === undefined)
       throw this.#ended?.withEffect("none") ?? new InvariantError("taken over without a stage");
-    await parts.uploader.trim(plan);
+    await parts.uploader.change(plan);
   }
 
   flush(): Promise<void> {

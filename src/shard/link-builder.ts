@@ -1,22 +1,17 @@
-import {
-  linkOverheadBytes,
-  trimEntryBytes,
-  type DataObjectRef,
-  type LinkEntry,
-  type LinkExtent,
-} from "../index-chain/index-file.ts";
+import { linkOverheadBytes } from "../index-chain/index-file.ts";
+import { entryBytes, type DataObjectRef, type LinkEntry, type LinkExtent } from "../index-chain/link-entries.ts";
 import type { PreparedFlight } from "./prepare.ts";
 
-/** Collects the flushes that one link names: data objects, and batches inline as far as they fit; and trims beside them. */
+/** Collects the flushes that one link names: data objects, and batches inline as far as they fit; and changes beside them. */
 export class LinkBuilder {
   readonly #linkBytesMax: number;
   readonly #writerIdBytes: number;
   readonly #objects: DataObjectRef[] = [];
   readonly #extents: LinkExtent[] = [];
   readonly #payload: Uint8Array[] = [];
-  readonly #trims: LinkEntry[] = [];
+  readonly #changes: LinkEntry[] = [];
   #payloadBytes = 0;
-  #trimBytes = 0;
+  #changeBytes = 0;
 
   constructor(linkBytesMax: number, writerIdBytes: number) {
     this.#linkBytesMax = linkBytesMax;
@@ -25,16 +20,16 @@ export class LinkBuilder {
 
   /** false where the link would grow beyond one part; the first one always fits. */
   tryAdd(flight: PreparedFlight): boolean {
-    const { extents, chunks, batchBytes, object, trims } = flight;
+    const { extents, chunks, batchBytes, object, changes } = flight;
     const count = this.#extents.length + extents.length;
     const payloadBytes = this.#payloadBytes + (object === undefined ? batchBytes : 0);
     const objectBytes = 100 * (this.#objects.length + 1);
-    const trimBytes = this.#trimBytes + (trims === undefined ? 0 : trimEntryBytes(trims.length));
-    const sizeBytes = linkOverheadBytes(count, count, this.#writerIdBytes) + objectBytes + payloadBytes + trimBytes;
-    if (this.#extents.length + this.#trims.length > 0 && sizeBytes > this.#linkBytesMax) return false;
-    if (trims !== undefined) {
-      this.#trims.push({ type: "trim", trims });
-      this.#trimBytes = trimBytes;
+    const changeBytes = (changes ?? []).reduce((sum, entry) => sum + entryBytes(entry), this.#changeBytes);
+    const sizeBytes = linkOverheadBytes(count, count, this.#writerIdBytes) + objectBytes + payloadBytes + changeBytes;
+    if (this.#extents.length + this.#changes.length > 0 && sizeBytes > this.#linkBytesMax) return false;
+    if (changes !== undefined) {
+      this.#changes.push(...changes);
+      this.#changeBytes = changeBytes;
       return true;
     }
 
@@ -49,10 +44,10 @@ export class LinkBuilder {
     return true;
   }
 
-  /** Trims behind all appends: the ends that they were planned for are those of an earlier link. */
+  /** Changes behind all appends: the ends that they were planned for are those of an earlier link. */
   get entries(): readonly LinkEntry[] {
-    if (this.#extents.length === 0) return this.#trims;
-    return [{ type: "append", objects: this.#objects, extents: this.#extents }, ...this.#trims];
+    if (this.#extents.length === 0) return this.#changes;
+    return [{ type: "append", objects: this.#objects, extents: this.#extents }, ...this.#changes];
   }
 
   get payload(): readonly Uint8Array[] {

@@ -208,11 +208,12 @@ async function pieceOf(
   from: number,
   maxBytes: number,
 ): Promise<Piece> {
-  const blocks = await sparseIndexes.blocksOf(state.dataObject(extent.object), id, extent);
+  const object = state.dataObject(extent.object);
+  const blocks = await sparseIndexes.blocksOf(object, id, extent);
   const beyond = blocks.findIndex((block) => block.offset > from);
   const first = (beyond < 0 ? blocks.length : beyond) - 1;
   const start = blocks[first]?.position ?? 0;
   let next = first + 1;
   while (next < blocks.length && (blocks[next]?.position ?? 0) - start < maxBytes) next++;
-  return blocksOf(state, extent, blocks, first, next);
+  return blocksOf(object.key, extent, blocks, first, next);
 }

@@ -28,16 +28,16 @@ export function wholeOf(state: ShardState, extent: Extent): Piece {
   };
 }
 
-/** Blocks [first, next) of an extent, whose blocks are `blocks`. */
+/** Blocks [first, next) of an extent in the object `key`, whose blocks are `blocks`. */
 export function blocksOf(
-  state: ShardState,
+  key: ObjectKey,
   extent: Extent,
   blocks: readonly Block[],
   first: number,
   next: number,
 ): Piece {
   return {
-    key: state.objectKey(extent.object),
+    key,
     start: extent.position + (blocks[first]?.position ?? 0),
     end: extent.position + (blocks[next]?.position ?? extent.lengthBytes),
     expected: {

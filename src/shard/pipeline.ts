@@ -5,9 +5,9 @@ import type { BufferedMultipartWriter } from "../object-store/buffered-multipart
 import { dataKey } from "../object-store/object-names.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { ChangePlan } from "./change-item.ts";
 import type { AppendTarget, Waiter } from "./pending.ts";
 import type { PreparedFlight, PrepareOptions } from "./prepare.ts";
-import type { TrimPlan } from "./trim-item.ts";
 
 export interface FlushSettings {
   readonly lingerMs: number;
@@ -43,10 +43,10 @@ export interface Pipeline {
   /** REQUIRES: the batch was checked, and `bytes` admitted. Takes `encoded` over. */
   addEncoded(target: AppendTarget, encoded: Uint8Array, records: number, bytes: number, waiter: Waiter): void;
   /**
-   * Takes the shard over unless it is ours, and sends a trim behind the flushes that are on their way; resolves when its link is live,
-   * or nothing was to be trimmed. Rejects with what `plan` throws, or as a flush does. One call at a time.
+   * Takes the shard over unless it is ours, and sends a change behind the flushes that are on their way; resolves when its link is live,
+   * or nothing was to be changed. Rejects with what `plan` throws, or as a flush does. One call at a time.
    */
-  trim(plan: TrimPlan): Promise<void>;
+  change(plan: ChangePlan): Promise<void>;
   /** Sends everything pending to the store now and waits until it is there; rejects with the error that its appends got. */
   flush(): Promise<void>;
   /**

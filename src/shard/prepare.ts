@@ -1,5 +1,6 @@
 import type { Epoch, ObjectKey, Offset, PartitionId, ShardId } from "../domain.ts";
-import { linkOverheadBytes, type DataObjectRef, type LinkTrim } from "../index-chain/index-file.ts";
+import { linkOverheadBytes } from "../index-chain/index-file.ts";
+import type { DataObjectRef, LinkEntry } from "../index-chain/link-entries.ts";
 import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import { DataObjectDirectory, type DataExtent } from "../object-store/data-object.ts";
 import { isUploadGone } from "../object-store/multipart.ts";
@@ -23,7 +24,7 @@ export interface TailChunk {
   readonly bytes: Uint8Array;
 }
 
-/** A flush whose bytes are ready to be named by a link, or a trim. */
+/** A flush whose bytes are ready to be named by a link, or a change. */
 export interface PreparedFlight {
   /** Positions count from the start of the data object, or of this flush's part of the payload. */
   readonly extents: readonly DataExtent[];
@@ -32,8 +33,8 @@ export interface PreparedFlight {
   readonly batchBytes: number;
   /** undefined: the chunks go inline into the index file. */
   readonly object: DataObjectRef | undefined;
-  /** Of a trim, which has nothing else. */
-  readonly trims?: readonly LinkTrim[];
+  /** Of a change, which has nothing else. */
+  readonly changes?: readonly LinkEntry[];
 }
 
 export interface PrepareOptions {

@@ -10,6 +10,7 @@ import {
 import { asTierlogError, ClosedError, InvalidArgumentError, InvariantError } from "../errors.ts";
 import type { CheckpointMetrics } from "../index-chain/checkpoints.ts";
 import { IndexChain, type Commit } from "../index-chain/index-chain.ts";
+import type { LinkEntry } from "../index-chain/link-entries.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournalMetrics } from "../journal/reports.ts";
@@ -22,6 +23,7 @@ import { Mutex } from "../runtime/mutex.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Timeout } from "../runtime/timeout.ts";
 import type { Admission } from "./admission.ts";
+import type { ChangePlan } from "./change-item.ts";
 import { FlushPipeline } from "./flush-pipeline.ts";
 import { JournaledPipeline, type JournaledSettings, type UploadLag } from "./journaled-pipeline.ts";
 import type { ObjectCache } from "./object-cache.ts";
@@ -32,7 +34,6 @@ import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
 import { recordsBytes } from "./records-bytes.ts";
 import { lossOf, NOTHING_REPLAYED, takeOver, type EmptiedJournal, type ShardRecovery } from "./recovery.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
-import type { TrimPlan } from "./trim-item.ts";
 import type { JournaledTimes } from "./upload-queue.ts";
 
 export interface ShardSettings extends FlushSettings {
@@ -105,8 +106,7 @@ export class Shard {
   #appendedBytes = 0;
   #storedBytes = 0;
   readonly #listeners = new Set<() => void>();
-  /** A trim is planned for the state that the one before it leaves. */
-  readonly #trims = new Mutex();
+  readonly #changes = new Mutex();
   /** The least of all limits. */
   readonly #appendBytesMax: number;
 
@@ -345,19 +345,20 @@ export class Shard {
   }
 
   /**
-   * Takes the shard over unless it is ours (with a journal: goes on with its frames first), and trims what `plan` finds in the state
-   * then; `plan` may return nothing. Resolves when readers see it. Rejects with what `plan` throws, else as an append does.
+   * Takes the shard over unless it is ours (with a journal: goes on with its frames first), and sends the entries that `plan` finds for
+   * the state then, in one link; none: nothing is sent. One change at a time: each is planned for the state that the one before it left.
+   * Resolves when they are folded; whether a replace or a boundary took effect is for the caller to see in the state. Rejects with what
+   * `plan` throws, else as an append does.
    */
-  trim(plan: TrimPlan): Promise<void> {
-    return this.#trims.run(async () => {
-      let planned: ReturnType<TrimPlan> = [];
-      const planOnce: TrimPlan = (state) => {
+  change(plan: ChangePlan): Promise<void> {
+    return this.#changes.run(async () => {
+      let planned: readonly LinkEntry[] = [];
+      if (this.#closed) throw new ClosedError(`shard ${this.id}`);
+      await this.#pipeline.change((state) => {
         if (this.#closed) throw new ClosedError(`shard ${this.id}`);
         return (planned = plan(state));
-      };
-      if (this.#closed) throw new ClosedError(`shard ${this.id}`);
-      await this.#pipeline.trim(planOnce);
-      for (const { newStart, ...id } of planned) {
+      });
+      for (const { newStart, ...id } of planned.flatMap((entry) => (entry.type === "trim" ? entry.trims : []))) {
         const start = this.#chain.state.extents(id)?.startOffset ?? 0;
         if (start < newStart)
           throw new InvariantError(`${partitionKey(id)} was trimmed to ${newStart} and begins at ${start}`);
@@ -458,7 +459,7 @@ export class Shard {
   #committed(commit: Commit, flights: readonly { readonly prepared: PreparedFlight | undefined }[]): void {
     const { cache, sparseIndexes } = this.#options;
     this.#storedBytes += commit.bytes.length;
-    // Else it is a trim: nobody reads bytes of it.
+    // Else it is a change: nobody reads bytes of it.
     if (commit.link.entries.some(({ type }) => type === "append")) {
       this.#committedLinks++;
       cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes }]);

@@ -1,7 +1,7 @@
 import { partitionKey, type ObjectKey, type Offset, type PartitionId } from "../domain.ts";
 import { CorruptionError, isTierlogError } from "../errors.ts";
 import type { Extent } from "../index-chain/extent-list.ts";
-import type { DataObjectRef } from "../index-chain/index-file.ts";
+import type { DataObjectRef } from "../index-chain/link-entries.ts";
 import {
   decodeFooter,
   decodeTrailer,

@@ -120,11 +120,12 @@ class TimestampLookup {
     const { maxTimestampMs } = extent;
     if (!isLarge(extent)) return [{ ...wholeOf(this.#state, extent), maxTimestampMs }];
     const { sparseIndexes, id } = this.#options;
-    const blocks = await sparseIndexes.blocksOf(this.#state.dataObject(extent.object), id, extent);
+    const object = this.#state.dataObject(extent.object);
+    const blocks = await sparseIndexes.blocksOf(object, id, extent);
     // The link is right: an index that knows of nothing that late says nothing about time.
     const agrees = blocks.some((block) => block.maxTimestampMs >= maxTimestampMs);
     return blocks.map((block, i) => ({
-      ...blocksOf(this.#state, extent, blocks, i, i + 1),
+      ...blocksOf(object.key, extent, blocks, i, i + 1),
       maxTimestampMs: agrees ? block.maxTimestampMs : maxTimestampMs,
     }));
   }

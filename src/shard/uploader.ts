@@ -2,10 +2,10 @@ import { partitionKey } from "../domain.ts";
 import { asTierlogError, ClosedError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
+import { ChangeItem, type ChangePlan } from "./change-item.ts";
 import { CommitQueue } from "./commit-queue.ts";
 import type { ObjectOpener, PipelineOptions } from "./pipeline.ts";
 import { prepareBatches, type PlacedBatch, type PreparedFlight } from "./prepare.ts";
-import { TrimItem, type TrimPlan } from "./trim-item.ts";
 import type { QueuedFrame, UploadQueue } from "./upload-queue.ts";
 
 export interface UploaderOptions extends Omit<PipelineOptions, "leave"> {
@@ -35,7 +35,7 @@ interface FrameFlight {
   readonly frames: readonly QueuedFrame[];
   readonly abort: AbortController;
   /** It has no frames then. */
-  readonly trim?: TrimItem;
+  readonly change?: ChangeItem;
 }
 
 interface FlushWaiter {
@@ -66,7 +66,7 @@ export class Uploader {
   #paceMs = 0;
   #waiters: FlushWaiter[] = [];
   /** Trims that are not on their way yet. */
-  #trims: TrimItem[] = [];
+  #changes: ChangeItem[] = [];
   #stopped = false;
   #halted: (() => void)[] = [];
 
@@ -79,16 +79,16 @@ export class Uploader {
       onCommit: (commit, flights) => {
         this.#failures = 0;
         this.#uploaded(flights.reduce((sum, { frames }) => sum + frames.length, 0));
-        for (const { trim } of flights) trim?.committed();
+        for (const { change } of flights) change?.committed();
         options.onCommit(commit, flights);
         this.#tellHalted();
         this.#pump();
       },
       onFailure: (at, count, error) => {
-        for (const [i, { abort, trim }] of this.#flights.takeFrom(at).entries()) {
+        for (const [i, { abort, change }] of this.#flights.takeFrom(at).entries()) {
           abort.abort(error);
-          // Frames are tried again; a trim is not: nobody was told that it would be.
-          trim?.failed(i < count ? error : error.withEffect("none"));
+          // Frames are tried again; a change is not: nobody was told that it would be.
+          change?.failed(i < count ? error : error.withEffect("none"));
         }
         this.#failure ??= error;
         // A take that is under way must end before its frames can be put back.
@@ -129,11 +129,11 @@ export class Uploader {
     });
   }
 
-  /** Sends a trim behind the flushes that are on their way; see `Pipeline.trim`. A failure is told at once, and not tried again. */
-  trim(plan: TrimPlan): Promise<void> {
+  /** Sends a change behind the flushes that are on their way; see `Pipeline.change`. A failure is told at once, and not tried again. */
+  change(plan: ChangePlan): Promise<void> {
     if (this.#stopped) return Promise.reject(new ClosedError(`shard ${this.#options.shard}`));
-    const item = new TrimItem(plan);
-    this.#trims.push(item);
+    const item = new ChangeItem(plan);
+    this.#changes.push(item);
     // Whoever asks wants to know now.
     this.#pause?.cancel();
     this.#pause = undefined;
@@ -141,8 +141,8 @@ export class Uploader {
     return item.done;
   }
 
-  #failTrims(error: TierlogError): void {
-    for (const trim of this.#trims.splice(0)) trim.failed(error);
+  #failChanges(error: TierlogError): void {
+    for (const change of this.#changes.splice(0)) change.failed(error);
   }
 
   #dueIn(delayMs: number): void {
@@ -182,7 +182,7 @@ export class Uploader {
   #mayTake(): boolean {
     const { queue, settings } = this.#options;
     if (this.#stopped || this.#pause !== undefined || this.#failure !== undefined) return false;
-    if (this.#trims.length > 0) return true;
+    if (this.#changes.length > 0) return true;
     if (queue.isAllTaken) return false;
     if (queue.nextSequence > this.#dueThrough && queue.untakenBytes < settings.flushBytesMax) return false;
     // A small flush waits for the commit before it, because then more frames share its link.
@@ -198,8 +198,8 @@ export class Uploader {
         await acquire();
         continue;
       }
-      if (this.#trims.length > 0) {
-        this.#sendTrims();
+      if (this.#changes.length > 0) {
+        this.#sendChanges();
         continue;
       }
       if (this.#mustPace()) return;
@@ -222,12 +222,12 @@ export class Uploader {
     }
   }
 
-  #sendTrims(): void {
-    for (const trim of this.#trims.splice(0)) {
-      const prepared = trim.plan(this.#options.chain.state);
+  #sendChanges(): void {
+    for (const change of this.#changes.splice(0)) {
+      const prepared = change.plan(this.#options.chain.state);
       if (prepared === undefined) continue;
       this.#flights.push(
-        { prepared: undefined, frames: [], abort: new AbortController(), trim },
+        { prepared: undefined, frames: [], abort: new AbortController(), change },
         Promise.resolve(prepared),
       );
     }
@@ -317,7 +317,7 @@ export class Uploader {
     const error = this.#failure;
     if (error === undefined || this.#stopped) return;
     this.#failure = undefined;
-    this.#failTrims(error.withEffect("none"));
+    this.#failChanges(error.withEffect("none"));
     const { queue, runtime, shard, onFenced } = this.#options;
     queue.putBack(this.#flights.items.reduce((sum, { frames }) => sum + frames.length, 0));
     if (error.kind === "fenced") {
@@ -361,11 +361,11 @@ export class Uploader {
     this.#stopped = true;
     this.#timer?.task.cancel();
     this.#pause?.cancel();
-    for (const { abort, trim } of this.#flights.takeFrom(0)) {
+    for (const { abort, change } of this.#flights.takeFrom(0)) {
       abort.abort(error);
-      trim?.failed(error);
+      change?.failed(error);
     }
-    this.#failTrims(error.withEffect("none"));
+    this.#failChanges(error.withEffect("none"));
     this.#tellWaiting(error);
   }
 }

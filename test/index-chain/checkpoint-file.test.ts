@@ -6,48 +6,15 @@ import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/
 import { isTierlogError } from "../../src/errors.ts";
 import { CHECKPOINT_HEADER_BYTES, decodeCheckpoint, encodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
 import { ExtentColumns } from "../../src/index-chain/extent-columns.ts";
-import type { LinkExtent } from "../../src/index-chain/index-file.ts";
+import type { LinkExtent } from "../../src/index-chain/link-entries.ts";
 import { ShardState } from "../../src/index-chain/shard-state.ts";
-import { NO_WRITE_ID, type WriteId } from "../../src/index-chain/write-id.ts";
-import { checkpointKey, dataKey, indexKey } from "../../src/object-store/object-names.ts";
+import { checkpointKey, dataKey } from "../../src/object-store/object-names.ts";
 import { crc32c } from "../../src/record/crc32c.ts";
+import { fenced, fold, type Fold } from "./fold.ts";
 import { extent, PARTITION, SHARD, TOPIC, writeId } from "./links.ts";
 import { digest } from "./states.ts";
 
 const OTHER_TOPIC = "fedcba9876543210".repeat(2) as TopicId;
-
-interface Fold {
-  readonly state: ShardState;
-  lastLive: WriteId;
-}
-
-function fold(into: Fold, epoch: number, entries: Parameters<ShardState["apply"]>[0]["entries"]): void {
-  const { state } = into;
-  const id = writeId(`link ${state.nextSeq}`);
-  const key = indexKey(SHARD, state.nextSeq);
-  const liveness = state.apply(
-    {
-      shard: SHARD,
-      seq: state.nextSeq,
-      epoch: epoch as Epoch,
-      writeId: id,
-      prev: into.lastLive,
-      writerId: "host:42:beef",
-      createdAtMs: 1_700_000_000_000,
-      entries,
-      sizeBytes: 1000,
-    },
-    key,
-  );
-  if (liveness !== "live") throw new Error("void link in a fixture");
-  into.lastLive = id;
-}
-
-function fenced(): Fold {
-  const into = { state: new ShardState(SHARD), lastLive: NO_WRITE_ID };
-  fold(into, 3, [{ type: "fence", journalId: "7".repeat(32), endpoint: "10.0.0.7:9092" }]);
-  return into;
-}
 
 /** The state of the worked example in docs/checkpoint-format.md. */
 function example(): ShardState {
@@ -108,6 +75,35 @@ test("golden file: checkpoint-2.ckpt, with a start inside an extent, is what is 
   const copy = await decoded(golden, 3 as Seq);
   expect(digest(copy)).toBe(digest(trimmedExample()));
   expect(copy.extents(PARTITION)).toMatchObject({ startOffset: 2, nextOffset: 103, count: 2 });
+});
+
+/** The example, all its extents merged into one object, and a boundary behind: what needs version 3. */
+function mergedExample(): ShardState {
+  const into = { state: example(), lastLive: writeId("link 2") };
+  const { state } = into;
+  const ranges = [
+    { ...PARTITION, baseOffset: 0 as Offset, nextOffset: 103 as Offset, count: 2 },
+    { topicId: OTHER_TOPIC, partition: 2, baseOffset: 0 as Offset, nextOffset: 1 as Offset, count: 1 },
+  ];
+  const superseded = state.supersededDigest(ranges);
+  if (superseded === undefined) throw new Error("no such extents");
+  const objects = [{ key: dataKey(SHARD, 3 as Epoch, 2, "ff112233445566aa"), sizeBytes: 8200 }];
+  const extents = [
+    { ...extent(0, 103, 3, 0, 5005), object: 1 },
+    { ...extent(0, 1, 3, 5005, 3000), object: 1, topicId: OTHER_TOPIC, partition: 2 },
+  ];
+  fold(into, 3, [{ type: "replace", objects, ranges, superseded, extents }]);
+  fold(into, 3, [{ type: "boundary", seq: 4 as Seq }]);
+  return state;
+}
+
+test("golden file: checkpoint-3.ckpt, with a boundary, is what is written and reads back", async () => {
+  const golden = readFileSync(new URL("../format/checkpoint-3.ckpt", import.meta.url));
+  expect(Buffer.from(await encodeCheckpoint(mergedExample().snapshot())).toString("hex")).toBe(golden.toString("hex"));
+  const copy = await decoded(golden, 4 as Seq);
+  expect(digest(copy)).toBe(digest(mergedExample()));
+  expect(copy.boundary).toBe(4);
+  expect([...copy.dataObjects]).toMatchObject([{ number: -1, liveBytes: 8005, extents: 2 }]);
 });
 
 test("a start at an extent's edge is written in version 1, which older versions read", async () => {
@@ -412,7 +408,7 @@ describe("damage", async () => {
 
 describe("what this version does not know", () => {
   test.each([
-    ["a newer format version", 9, 3],
+    ["a newer format version", 9, 4],
     ["flags", 10, 1],
     ["encryption", 11, 1],
   ])("%s is refused as unsupported, not as damage", async (_, at, value) => {
@@ -422,11 +418,32 @@ describe("what this version does not know", () => {
     expect((await failure(decodeCheckpoint(newer, KEY, SHARD, SEQ))).code).toBe("TIERLOG_UNSUPPORTED_VERSION");
   });
 
-  test("a boundary: links below it may be deleted, which this version does not reckon with", async () => {
-    const newer = Buffer.from(await encodeCheckpoint(example().snapshot()));
-    newer.writeBigUInt64BE(1n, CHECKPOINT_HEADER_BYTES + 24);
-    rightBodyCrc(newer);
-    expect((await failure(decodeCheckpoint(newer, KEY, SHARD, SEQ))).code).toBe("TIERLOG_UNSUPPORTED_VERSION");
+  test("a boundary belongs to version 3, and lies neither behind the seq nor above bytes that are read", async () => {
+    const boundaryAt = CHECKPOINT_HEADER_BYTES + 24;
+    const older = Buffer.from(await encodeCheckpoint(example().snapshot()));
+    older.writeBigUInt64BE(1n, boundaryAt);
+    rightBodyCrc(older);
+    expect((await failure(decodeCheckpoint(older, KEY, SHARD, SEQ))).code).toBe("TIERLOG_CORRUPTION");
+    const merged = Buffer.from(await encodeCheckpoint(mergedExample().snapshot()));
+    const boundaries = [0n, 2n, 4n, 5n].map(async (boundary) => {
+      const changed = Buffer.from(merged);
+      changed.writeBigUInt64BE(boundary, boundaryAt);
+      rightBodyCrc(changed);
+      const key = checkpointKey(SHARD, 4 as Seq);
+      return await decodeCheckpoint(changed, key, SHARD, 4 as Seq).then(
+        () => "read",
+        (error: unknown) => (isTierlogError(error) ? error.code : error),
+      );
+    });
+    expect(await Promise.all(boundaries)).toEqual(["TIERLOG_CORRUPTION", "read", "read", "TIERLOG_CORRUPTION"]);
+    // Its first extent in the index file of seq 1, below the boundary.
+    const objectAt = merged.length - 4 - (28 + 36) - 36 + 12;
+    expect(merged.readBigInt64BE(objectAt)).toBe(-1n);
+    merged.writeBigInt64BE(1n, objectAt);
+    rightBodyCrc(merged);
+    expect((await failure(decodeCheckpoint(merged, checkpointKey(SHARD, 4 as Seq), SHARD, 4 as Seq))).code).toBe(
+      "TIERLOG_CORRUPTION",
+    );
   });
 });
 

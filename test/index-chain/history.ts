@@ -2,7 +2,7 @@ import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/
 import { FencedError, InvariantError, isTierlogError } from "../../src/errors.ts";
 import { decodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
 import { IndexChain } from "../../src/index-chain/index-chain.ts";
-import type { LinkTrim } from "../../src/index-chain/index-file.ts";
+import type { LinkTrim } from "../../src/index-chain/link-entries.ts";
 import { ShardState } from "../../src/index-chain/shard-state.ts";
 import { dataKey, parseCheckpointKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
@@ -384,7 +384,7 @@ export class History {
   }
 
   async #countOrphans(state: ShardState): Promise<void> {
-    const named = state.fence === undefined ? 0 : state.snapshot().objectCount;
+    const named = state.fence === undefined ? 0 : state.snapshot().objects.length;
     const orphans = (await keysBelow(this.#world.server, "data/")).length - named;
     if (orphans < 0) throw new Error(`I1: the chain names ${named} data objects, ${-orphans} of them are gone`);
     if (orphans > 0) this.#world.count("orphan");

@@ -19,9 +19,9 @@ import {
   encodeLink,
   HEADER_BYTES,
   linkOverheadBytes,
-  trimEntryBytes,
   type Link,
 } from "../../src/index-chain/index-file.ts";
+import { entryBytes, type LinkEntry, type LinkExtent, type LinkRange } from "../../src/index-chain/link-entries.ts";
 import { checkKey } from "../../src/object-store/object-key.ts";
 import { dataKey, indexKey } from "../../src/object-store/object-names.ts";
 import { crc32c } from "../../src/record/crc32c.ts";
@@ -90,12 +90,40 @@ const TRIM_EXAMPLE = {
   ],
 };
 
+/** Four extents of two partitions become three, in two data objects. */
+const REPLACE_EXAMPLE = {
+  ...EXAMPLE,
+  epoch: 3 as Epoch,
+  entries: [
+    {
+      type: "replace" as const,
+      objects: [
+        { key: dataKey(SHARD, 3 as Epoch, 0, "4f00112233445566"), sizeBytes: 9_000_000 },
+        { key: dataKey(SHARD, 3 as Epoch, 1, "c38899aabbccddee"), sizeBytes: 2 ** 32 + 4096 },
+      ],
+      ranges: [
+        { ...PARTITION, baseOffset: 0 as Offset, nextOffset: 150 as Offset, count: 3 },
+        { topicId: OTHER_TOPIC, partition: 2, baseOffset: 100 as Offset, nextOffset: 101 as Offset, count: 1 },
+      ],
+      superseded: "5a".repeat(16),
+      extents: [
+        { ...extent(0, 100, 2, 0, 6_000_000), object: 1 },
+        { ...extent(100, 150, 3, 6_000_000, 2_999_000), object: 1 },
+        { ...extent(100, 101, 3, 2 ** 32, 4000), topicId: OTHER_TOPIC, partition: 2, object: 2 },
+      ],
+    },
+  ],
+};
+const REPLACE = REPLACE_EXAMPLE.entries[0]!;
+
 describe("golden files", () => {
   test.each([
     ["index-append.idx", () => encodeLink(EXAMPLE, EXAMPLE_PAYLOAD)],
     ["index-fence.idx", () => encodeLink(fenceDraft({ seq: 1, epoch: 3, id: "fence", prev: writeId("before") }), [])],
     ["index-data-objects.idx", () => encodeLink(OBJECTS_EXAMPLE, EXAMPLE_PAYLOAD)],
     ["index-trim.idx", () => encodeLink(TRIM_EXAMPLE, [])],
+    ["index-replace.idx", () => encodeLink(REPLACE_EXAMPLE, [])],
+    ["index-boundary.idx", () => encodeLink({ ...EXAMPLE, entries: [{ type: "boundary", seq: 1 as Seq }] }, [])],
     ["index-release.idx", () => encodeLink({ ...EXAMPLE, entries: [{ type: "release" }] }, [])],
   ])("%s is what is written, byte for byte, and reads back", async (name, encode) => {
     const golden = readFileSync(new URL(`../format/${name}`, import.meta.url));
@@ -142,12 +170,57 @@ test("linkOverheadBytes is exact: a flush fills a link to its limit and not over
   expect(linkOverheadBytes(2, 1, Buffer.byteLength(EXAMPLE.writerId))).toBe(bytes.length - 11);
 });
 
-test("a trim is read as it was written; trimEntryBytes is its size at most", async () => {
-  const { bytes, link } = await encodeLink(TRIM_EXAMPLE, []);
+test.each<[string, LinkEntry, number]>([
+  // One topic id stands twice at most.
+  ["trim", TRIM_EXAMPLE.entries[0]!, 16],
+  ["replace", REPLACE, 0],
+  ["boundary", { type: "boundary", seq: 1 as Seq }, 0],
+  ["release", { type: "release" }, 0],
+])("a %s is read as it was written; entryBytes is its size at most", async (_, entry, slack) => {
+  const { bytes, link } = await encodeLink({ ...EXAMPLE, epoch: 3 as Epoch, entries: [entry] }, []);
   expect(decode(bytes)).toEqual(link);
   const { bytes: empty } = await encodeLink({ ...EXAMPLE, entries: [{ type: "release" }] }, []);
-  const entryBytes = bytes.length - (empty.length - 5);
-  expect(trimEntryBytes(3) - entryBytes).toBe(16);
+  expect(entryBytes(entry) - (bytes.length - (empty.length - 5))).toBe(slack);
+});
+
+const [FIRST, SECOND, THIRD] = REPLACE.extents as [LinkExtent, LinkExtent, LinkExtent];
+const [RANGE, OTHER_RANGE] = REPLACE.ranges as [LinkRange, LinkRange];
+
+test.each<[string, Partial<typeof REPLACE>]>([
+  ["of no partition", { ranges: [], extents: [] }],
+  ["of one partition twice", { ranges: [RANGE, RANGE], extents: [FIRST, SECOND, FIRST, SECOND] }],
+  ["of no extent", { ranges: [{ ...RANGE, count: 0 }, OTHER_RANGE] }],
+  ["that leaves a hole", { extents: [FIRST, THIRD] }],
+  ["that ends too early", { extents: [FIRST, { ...SECOND, nextOffset: 149 as Offset }, THIRD] }],
+  ["that ends too late", { extents: [FIRST, { ...SECOND, nextOffset: 151 as Offset }, THIRD] }],
+  ["with an extent too many", { extents: [FIRST, SECOND, THIRD, THIRD] }],
+  ["in another order than its ranges", { extents: [THIRD, FIRST, SECOND] }],
+  ["with bytes inline", { extents: [FIRST, { ...SECOND, object: 0 }, THIRD] }],
+])("a replace %s is not written", async (_, change) => {
+  await expect(encodeLink({ ...EXAMPLE, entries: [{ ...REPLACE, ...change }] }, [])).rejects.toMatchObject({
+    code: "TIERLOG_INVARIANT",
+    message: expect.stringMatching(/replace /),
+  });
+});
+
+test.each([
+  ["of no extent", 24, 3, 0],
+  ["that ends too early", 20, 150, 149],
+  ["that ends too late", 20, 150, 151],
+  ["of nothing", 20, 150, 0],
+  ["that begins elsewhere", 12, 0, 1],
+  ["of another partition than its extents", 4, 0, 1],
+])("a replace %s is damage", async (_, at, before, after) => {
+  const { bytes } = await encodeLink(REPLACE_EXAMPLE, []);
+  const damaged = Buffer.from(bytes);
+  const ranges = bytes.length - 4 - 3 * 48 - 4 - 2 * 28;
+  expect(damaged.readUInt32BE(ranges + at)).toBe(before);
+  damaged.writeUInt32BE(after, ranges + at);
+  damaged.writeUInt32BE(crc32c(damaged.subarray(HEADER_BYTES, -4)), damaged.length - 4);
+  expect(failure(() => decode(damaged))).toMatchObject({
+    code: "TIERLOG_CORRUPTION",
+    message: expect.stringContaining("replace of"),
+  });
 });
 
 test.each([
@@ -189,6 +262,7 @@ describe.each([
   { name: "inline", payloadBytes: 11, bytes: (await encodeLink(EXAMPLE, EXAMPLE_PAYLOAD)).bytes },
   { name: "data objects", payloadBytes: 11, bytes: (await encodeLink(OBJECTS_EXAMPLE, EXAMPLE_PAYLOAD)).bytes },
   { name: "trim", payloadBytes: 0, bytes: (await encodeLink(TRIM_EXAMPLE, [])).bytes },
+  { name: "replace", payloadBytes: 0, bytes: (await encodeLink(REPLACE_EXAMPLE, [])).bytes },
 ])("damage ($name)", ({ bytes, payloadBytes }) => {
   const directoryEnd = bytes.length - payloadBytes;
 
@@ -267,7 +341,7 @@ describe("what this version does not know", () => {
     expect(failure(() => decode(newer)).code).toBe("TIERLOG_UNSUPPORTED_VERSION");
   });
 
-  test.each([2, 6, 7, 99])("an entry of type %i is refused: skipping it would fold another state", async (type) => {
+  test.each([6, 8, 99])("an entry of type %i is refused: skipping it would fold another state", async (type) => {
     const { bytes } = await encodeLink({ ...EXAMPLE, entries: [{ type: "release" }] }, []);
     const newer = Buffer.from(bytes);
     newer[newer.length - 4 - 5] = type;

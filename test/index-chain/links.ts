@@ -1,6 +1,7 @@
 import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
 import { IndexChain } from "../../src/index-chain/index-chain.ts";
-import { encodeLink, type LinkDraft, type LinkExtent } from "../../src/index-chain/index-file.ts";
+import { encodeLink, type LinkDraft } from "../../src/index-chain/index-file.ts";
+import type { LinkExtent } from "../../src/index-chain/link-entries.ts";
 import type { WriteId } from "../../src/index-chain/write-id.ts";
 import { checkpointPrefix, indexKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";

@@ -6,19 +6,22 @@ import type { ObjectStore } from "../../src/object-store/object-store.ts";
 /** Everything a state knows, as text: two states with the same digest behave the same for ever. */
 export function digest(state: ShardState): string {
   if (state.fence === undefined) return `empty at ${state.nextSeq}`;
-  const { fence, objects, objectCount, partitions, ...rest } = state.snapshot();
+  const { fence, objects, partitions, ...rest } = state.snapshot();
   const lines = [
     JSON.stringify({ ...rest, nextSeq: state.nextSeq, epoch: state.epoch }),
     ...Object.entries(fence)
       .map(([name, value]) => `fence ${name} ${value}`)
       .sort(),
   ];
-  for (const { key, sizeBytes } of objects.slice(0, objectCount)) lines.push(`object ${key} ${sizeBytes}`);
+  for (const { key, sizeBytes } of objects) lines.push(`object ${key} ${sizeBytes}`);
   for (const id of partitions) {
     const list = state.extents(id);
     if (list === undefined) throw new Error(`partition ${id.partition} is in the snapshot, not in the state`);
     lines.push(`${id.topicId}/${id.partition}: ${list.startOffset} … ${list.nextOffset}, ${list.bytes} bytes`);
-    for (let i = 0; i < list.count; i++) lines.push(Object.values(list.at(i)).join(" "));
+    for (let i = 0; i < list.count; i++) {
+      const { object, ...extent } = list.at(i);
+      lines.push(`${state.objectKey(object)} ${Object.values(extent).join(" ")}`);
+    }
   }
   return lines.join("\n");
 }

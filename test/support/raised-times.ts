@@ -1,5 +1,6 @@
 import type { ObjectKey, Seq, ShardId } from "../../src/domain.ts";
-import { decodeLink, decodeLinkHeader, encodeLink, type LinkExtent } from "../../src/index-chain/index-file.ts";
+import { decodeLink, decodeLinkHeader, encodeLink } from "../../src/index-chain/index-file.ts";
+import type { LinkExtent } from "../../src/index-chain/link-entries.ts";
 import { DataObjectDirectory, decodeFooter, decodeTrailer, TRAILER_BYTES } from "../../src/object-store/data-object.ts";
 import { indexKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";

@@ -21,18 +21,25 @@ export async function* dumpCheckpoint(
     yield damageItem(error, 0, 0);
     return;
   }
-  const { lastLive, liveLinks, released, fence, objectCount, partitions } = snapshot;
+  const { lastLive, liveLinks, released, fence, boundary, objects, partitions } = snapshot;
   yield {
     type: "state",
     depth: 0,
     position: CHECKPOINT_HEADER_BYTES,
-    fields: { lastLive, liveLinks, released, dataObjects: objectCount, partitions: partitions.length },
+    fields: {
+      ...(boundary === 0 ? {} : { boundary }),
+      lastLive,
+      liveLinks,
+      released,
+      dataObjects: objects.length,
+      partitions: partitions.length,
+    },
   };
   yield { type: "fence", depth: 0, fields: { ...fence } };
   const state = new ShardState(snapshot.shard);
   state.restore(snapshot);
-  for (const [i, object] of state.dataObjects.entries())
-    yield { type: "data-object", depth: 0, fields: { object: i + 1, ...object } };
+  for (const [i, { key: object, sizeBytes }] of objects.entries())
+    yield { type: "data-object", depth: 0, fields: { object: i + 1, key: object, sizeBytes } };
   for (const { topicId, partition } of partitions) {
     const list = state.extents({ topicId, partition });
     if (list === undefined) continue;

@@ -1,5 +1,5 @@
 import { partitionKey, type ObjectKey } from "../../domain.ts";
-import type { DataObjectRef } from "../../index-chain/index-file.ts";
+import type { DataObjectRef } from "../../index-chain/link-entries.ts";
 import {
   decodeFooter,
   decodeTrailer,

@@ -1,6 +1,6 @@
 import type { ObjectKey, Seq } from "../../domain.ts";
 import { isTierlogError } from "../../errors.ts";
-import type { DataObjectRef } from "../../index-chain/index-file.ts";
+import type { DataObjectRef } from "../../index-chain/link-entries.ts";
 import { readLink } from "../../index-chain/read-link.ts";
 import { indexKey } from "../../object-store/object-names.ts";
 import { checkDataObject } from "./check-data-object.ts";

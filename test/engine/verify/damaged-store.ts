@@ -1,5 +1,6 @@
 import type { ObjectKey, Seq } from "../../../src/domain.ts";
-import { encodeLink, type Link, type LinkExtent } from "../../../src/index-chain/index-file.ts";
+import { encodeLink, type Link } from "../../../src/index-chain/index-file.ts";
+import type { LinkExtent } from "../../../src/index-chain/link-entries.ts";
 import { readLink } from "../../../src/index-chain/read-link.ts";
 import { createMemoryStore } from "../../../src/object-store/memory-store.ts";
 import { checkpointKey, indexKey } from "../../../src/object-store/object-names.ts";

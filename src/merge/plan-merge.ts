@@ -1,6 +1,6 @@
 import type { PartitionId } from "../domain.ts";
 import type { FrozenExtents } from "../index-chain/extent-columns.ts";
-import type { ObjectNumber } from "../index-chain/extent-list.ts";
+import type { LiveObject } from "../index-chain/live-objects.ts";
 import type { PartitionSnapshot } from "../index-chain/shard-state.ts";
 import { JobBuilder, type MergeJob, type MergeLimits } from "./job-builder.ts";
 import { SizeTiers, type ExtentRun } from "./size-tiers.ts";
@@ -8,8 +8,8 @@ import { SizeTiers, type ExtentRun } from "./size-tiers.ts";
 /** What is looked at: the extents of a shard as they were at one moment. */
 export interface MergeView {
   readonly partitions: readonly PartitionSnapshot[];
-  /** Of a data object. */
-  readonly sizeOf: (object: ObjectNumber) => number;
+  /** Those that their extents lie in. */
+  readonly objects: Iterable<Pick<LiveObject, "number" | "sizeBytes" | "liveBytes" | "extents">>;
   /** Inline extents of index files below this seq may go; those behind it are what readers at the tail have in their cache. */
   readonly settledBelow: number;
   /** Those below this one are older than `segment.max_age`: they go now. */
@@ -146,15 +146,17 @@ function planTiers(view: MergeView, limits: MergeLimits): MergeJob | undefined {
 
 function planDead(view: MergeView, limits: MergeLimits): MergeJob | undefined {
   const dead: { readonly object: number; readonly bytes: number; readonly share: number }[] = [];
-  eachLive(view, (object, bytes, count) => {
-    const share = rewrittenBytes(bytes, count) / view.sizeOf(object);
-    if (share < 0.5) dead.push({ object, bytes, share });
-  });
+  for (const { number, sizeBytes, liveBytes, extents } of view.objects) {
+    const share = rewrittenBytes(liveBytes, extents) / sizeBytes;
+    if (share < 0.5) dead.push({ object: number, bytes: liveBytes, share });
+  }
   if (dead.length === 0) return undefined;
+  const stuck = blockedObjects(view);
   // Whole objects, those first where it frees most: half of many would free none.
   const chosen = new Set<number>();
   let sum = 0;
   for (const { object, bytes } of dead.toSorted((a, b) => a.share - b.share)) {
+    if (stuck.has(object)) continue;
     sum += bytes;
     if (chosen.size > 0 && sum > limits.segmentBytes) break;
     chosen.add(object);
@@ -185,31 +187,17 @@ function rewrittenBytes(bytes: number, extents: number): number {
   return bytes + 64 * extents + 72;
 }
 
-/** What is named of each data object. Not of one with a blocked extent: it would stay whatever else left it. */
-function eachLive(view: MergeView, visit: (object: ObjectNumber, bytes: number, extents: number) => void): void {
-  const { partitions } = view;
-  let least = 0;
-  for (const { extents } of partitions) {
-    for (let i = 0; i < extents.count; i++) least = Math.min(least, extents.columns.objects[i] ?? 0);
-  }
-  // By number, not in a map: there are as many as flushes and merges, and each extent is looked at.
-  const live = new Float64Array(-least);
-  const counts = new Uint32Array(-least);
-  for (const partition of partitions) {
-    const { columns, count } = partition.extents;
-    const isBlocked = blockedIn(view, partition);
-    for (let i = 0; i < count; i++) {
-      const at = -1 - (columns.objects[i] ?? 0);
-      if (at < 0) continue;
-      live[at]! +=
-        isBlocked?.(columns.baseOffsets[i] ?? 0) === true ? Number.POSITIVE_INFINITY : (columns.lengths[i] ?? 0);
-      counts[at]! += 1;
+/** Objects with a blocked extent: they would stay whatever else left them. */
+function blockedObjects(view: MergeView): ReadonlySet<number> {
+  const stuck = new Set<number>();
+  if (view.isBlocked === undefined) return stuck;
+  for (const partition of view.partitions) {
+    const { objects, baseOffsets } = partition.extents.columns;
+    for (let i = 0; i < partition.extents.count; i++) {
+      if (view.isBlocked(partition, baseOffsets[i] ?? 0)) stuck.add(objects[i] ?? 0);
     }
   }
-  for (let at = 0; at < live.length; at++) {
-    const bytes = live[at] ?? 0;
-    if (bytes > 0 && Number.isFinite(bytes)) visit((-1 - at) as ObjectNumber, bytes, counts[at] ?? 0);
-  }
+  return stuck;
 }
 
 function bytesOf({ columns }: FrozenExtents, { from, to }: ExtentRun): number {

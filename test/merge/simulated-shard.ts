@@ -1,5 +1,4 @@
 import type { Epoch, Offset, PartitionId, TopicId } from "../../src/domain.ts";
-import { ExtentColumns } from "../../src/index-chain/extent-columns.ts";
 import { ExtentList, type Extent, type ObjectNumber } from "../../src/index-chain/extent-list.ts";
 import type { PartitionSnapshot } from "../../src/index-chain/shard-state.ts";
 import type { MergeJob, MergeLimits } from "../../src/merge/job-builder.ts";
@@ -8,7 +7,7 @@ import { planMerge, type MergeView } from "../../src/merge/plan-merge.ts";
 export const TOPIC = "0123456789abcdef0123456789abcdef" as TopicId;
 
 interface Part extends PartitionId {
-  list: ExtentList;
+  readonly list: ExtentList;
 }
 
 /** The extents of a shard as flushes and merges change them; no bytes, no I/O. */
@@ -17,6 +16,7 @@ export class SimulatedShard {
   readonly #limits: MergeLimits;
   /** Sizes of data objects: number n is at −1 − n. */
   readonly #sizes: number[] = [];
+  readonly #live = new Map<number, { liveBytes: number; extents: number }>();
   seq = 0;
   epoch = 1;
   appendedBytes = 0;
@@ -47,7 +47,8 @@ export class SimulatedShard {
     partition: number,
     extent: { lengthBytes: number; object: number; position: number; records: number; epoch: number },
   ): void {
-    const list = this.#part(partition).list;
+    const { list } = this.#part(partition);
+    this.#count(extent.object, 1, extent.lengthBytes);
     list.push({
       baseOffset: list.nextOffset,
       nextOffset: (list.nextOffset + extent.records) as Offset,
@@ -57,6 +58,15 @@ export class SimulatedShard {
       lengthBytes: extent.lengthBytes,
       maxTimestampMs: 0,
     });
+  }
+
+  #count(object: number, extents: number, bytes: number): void {
+    if (object >= 0) return;
+    const live = this.#live.get(object) ?? { liveBytes: 0, extents: 0 };
+    live.liveBytes += bytes;
+    live.extents += extents;
+    if (live.extents === 0) this.#live.delete(object);
+    else this.#live.set(object, live);
   }
 
   #part(partition: number): Part {
@@ -70,7 +80,11 @@ export class SimulatedShard {
       partitions: this.parts.map(({ topicId, partition, list }): PartitionSnapshot => {
         return { topicId, partition, extents: list.frozen() };
       }),
-      sizeOf: (object) => this.#sizes[-1 - object] ?? 0,
+      objects: Array.from(this.#live, ([object, live]) => ({
+        number: object as ObjectNumber,
+        sizeBytes: this.#sizes[-1 - object] ?? 0,
+        ...live,
+      })),
       settledBelow,
       overdueBelow,
     };
@@ -92,28 +106,25 @@ export class SimulatedShard {
     let extents = 0;
     for (const range of job.ranges) {
       const part = this.#part(range.partition);
-      const old = part.list;
-      const at = old.find(range.baseOffset);
-      const first = old.at(0).baseOffset;
-      part.list = ExtentList.of({ columns: new ExtentColumns(0), count: 0, startOffset: first });
-      for (let i = 0; i < at; i++) part.list.push(old.at(i));
+      const { list } = part;
+      const at = list.find(range.baseOffset);
       // As `DataObjectDirectory` does it: one extent for each row of the same epoch.
-      let open: Extent | undefined;
-      for (let i = at; i <= at + range.count; i++) {
-        const extent = i < at + range.count ? old.at(i) : undefined;
-        if (extent !== undefined && extent.leaderEpoch === open?.leaderEpoch) {
-          open = { ...open, nextOffset: extent.nextOffset, lengthBytes: open.lengthBytes + extent.lengthBytes };
-          continue;
+      const merged: { -readonly [K in keyof Extent]: Extent[K] }[] = [];
+      for (let i = at; i < at + range.count; i++) {
+        const extent = list.at(i);
+        const last = merged.at(-1);
+        if (last?.leaderEpoch === extent.leaderEpoch) {
+          last.nextOffset = extent.nextOffset;
+          last.lengthBytes += extent.lengthBytes;
+        } else {
+          merged.push({ ...extent, object: object as ObjectNumber, position });
         }
-        if (open !== undefined) {
-          part.list.push({ ...open, object: object as ObjectNumber, position });
-          position += open.lengthBytes;
-          extents++;
-        }
-        open = extent;
+        position += extent.lengthBytes;
+        this.#count(extent.object, -1, -extent.lengthBytes);
       }
-      for (let i = at + range.count; i < old.count; i++) part.list.push(old.at(i));
-      if (old.startOffset > first) part.list.trim(old.startOffset);
+      for (const { lengthBytes } of merged) this.#count(object, 1, lengthBytes);
+      list.replace(at, range.count, merged);
+      extents += merged.length;
     }
     this.#sizes.push(position + 72 + 80 * extents);
     this.mergedBytes += position;
@@ -124,16 +135,20 @@ export class SimulatedShard {
   /** Drops everything of a partition that ends at or below `offset`. */
   trim(partition: number, offset: number): void {
     const { list } = this.#part(partition);
-    if (offset > list.startOffset && offset <= list.nextOffset) list.trim(offset as Offset);
+    if (offset <= list.startOffset || offset > list.nextOffset) return;
+    for (let i = 0; i < list.find(offset); i++) this.#count(list.at(i).object, -1, -list.at(i).lengthBytes);
+    list.trim(offset as Offset);
   }
 
   /** Distinct objects that are named, inline ones among them. */
   objects(): { readonly inline: number; readonly data: number; readonly dataBytes: number } {
-    const all = new Set<number>();
-    for (const { list } of this.parts) for (let i = 0; i < list.count; i++) all.add(list.at(i).object);
-    const data = [...all].filter((object) => object < 0);
+    const inline = new Set<number>();
+    for (const { list } of this.parts) {
+      for (let i = 0; i < list.count; i++) if (list.at(i).object >= 0) inline.add(list.at(i).object);
+    }
+    const data = [...this.#live.keys()];
     return {
-      inline: all.size - data.length,
+      inline: inline.size,
       data: data.length,
       dataBytes: data.reduce((sum, object) => sum + (this.#sizes[-1 - object] ?? 0), 0),
     };

@@ -29,13 +29,7 @@ export function wholeOf(state: ShardState, extent: Extent): Piece {
 }
 
 /** Blocks [first, next) of an extent in the object `key`, whose blocks are `blocks`. */
-export function blocksOf(
-  key: ObjectKey,
-  extent: Extent,
-  blocks: readonly Block[],
-  first: number,
-  next: number,
-): Piece {
+export function blocksOf(key: ObjectKey, extent: Extent, blocks: readonly Block[], first: number, next: number): Piece {
   return {
     key,
     start: extent.position + (blocks[first]?.position ?? 0),

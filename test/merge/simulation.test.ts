@@ -5,7 +5,7 @@ import { SimulatedShard } from "./simulated-shard.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const LIMITS = { segmentBytes: 256 * MIB, memoryBytes: 64 * MIB, extentsMax: 20_000 };
+const LIMITS = { segmentBytes: 256 * MIB, memoryBytes: 64 * MIB, extentsMax: 10_000 };
 const TIERS = new SizeTiers(LIMITS.segmentBytes).count;
 /** Header of a batch and framing of a record. */
 const OVERHEAD = 75;

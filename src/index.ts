@@ -33,6 +33,7 @@ export type {
   EncodedAppend,
   EngineApi,
   EngineJournalMetrics,
+  MergeMetrics,
   EngineMetrics,
   PartitionApi,
   PartitionInspection,

@@ -22,6 +22,9 @@ export interface Config {
   readonly fence: { readonly leaseMs: number };
   /** `system.retention`, for topics that say nothing themselves: `ms` and `bytes` (per partition), 0: off; how often it is looked at. */
   readonly retention: { readonly ms: number; readonly bytes: number; readonly checkIntervalMs: number };
+  /** `system.segment`: what merging makes of flushes, and how old an inline extent may get before it leaves its index file. */
+  readonly segment: { readonly sizeBytes: number; readonly maxAgeMs: number };
+  readonly merge: MergeConfig;
   readonly cache: { readonly tailSizeBytes: number; readonly sizeBytes: number };
 }
 
@@ -94,6 +97,14 @@ export interface CredentialsConfig {
   readonly accessKeyId: string;
   readonly secretAccessKey: Secret;
   readonly sessionToken: Secret | undefined;
+}
+
+/** Merging in the background, in the shards that a process owns. */
+export interface MergeConfig {
+  readonly enabled: boolean;
+  /** Of bytes written, over all shards. */
+  readonly maxBytesPerSecond: number;
+  readonly checkIntervalMs: number;
 }
 
 export interface FlushConfig {

@@ -187,6 +187,26 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.retention.ms", "retention.ms", offOr(duration({ min: SECOND, max: 36_500 * DAY })), 0),
   key("system.retention.bytes", "retention.bytes", offOr(size({ min: KiB, max: 1024 * 1024 * GiB })), 0),
   key("system.retention.check_interval", "retention.checkIntervalMs", duration({ min: 100, max: DAY }), 5 * MINUTE),
+  key(
+    "system.segment.size",
+    "segment.sizeBytes",
+    size({ min: MiB, max: GiB, maxWhy: "the length of an extent has 32 bits" }),
+    256 * MiB,
+  ),
+  key(
+    "system.segment.max_age",
+    "segment.maxAgeMs",
+    duration({ min: SECOND, max: DAY, maxWhy: "index files stay until their records have left them" }),
+    10 * MINUTE,
+  ),
+  key("system.merge.enabled", "merge.enabled", flag(), true),
+  key(
+    "system.merge.max_bytes_per_second",
+    "merge.maxBytesPerSecond",
+    size({ min: MiB, minWhy: "bytes per second", max: 64 * GiB }),
+    64 * MiB,
+  ),
+  key("system.merge.check_interval", "merge.checkIntervalMs", duration({ min: 100, max: 60 * MINUTE }), 5 * SECOND),
   key("system.cache.tail_size", "cache.tailSizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 32 * MiB),
   key("system.cache.size", "cache.sizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
 ];

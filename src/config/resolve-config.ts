@@ -200,6 +200,12 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
       bytes: number("system.retention.bytes"),
       checkIntervalMs: number("system.retention.check_interval"),
     },
+    segment: { sizeBytes: number("system.segment.size"), maxAgeMs: number("system.segment.max_age") },
+    merge: {
+      enabled: values.get("system.merge.enabled") as boolean,
+      maxBytesPerSecond: number("system.merge.max_bytes_per_second"),
+      checkIntervalMs: number("system.merge.check_interval"),
+    },
     cache: { tailSizeBytes: number("system.cache.tail_size"), sizeBytes: number("system.cache.size") },
   });
 }

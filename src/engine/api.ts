@@ -222,6 +222,8 @@ export interface EngineMetrics {
   readonly checkpointsFailed: number;
   /** Checkpoints that should have been started from and could not be read. */
   readonly checkpointFallbacks: number;
+  /** Of merging in the background. */
+  readonly merge: MergeMetrics;
   /** Extents of data objects whose footer could not be used. */
   readonly footersRebuilt: number;
   readonly cache: {
@@ -232,6 +234,25 @@ export interface EngineMetrics {
     readonly refetched: number;
     readonly bytes: number;
   };
+}
+
+export interface MergeMetrics {
+  /** Jobs whose object took the place of what it was made of. */
+  readonly merges: number;
+  /** Encoded bytes superseded, and bytes of the objects written for it. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Extents superseded, and those in their place. */
+  readonly extentsIn: number;
+  readonly extentsOut: number;
+  /** GETs of its sources; what this process wrote lately is not fetched. */
+  readonly requests: number;
+  /** Extents left where they are because their bytes fail their checks or are not there: each is logged. */
+  readonly damaged: number;
+  /** Jobs that another one of the same extents came before. */
+  readonly voided: number;
+  /** Jobs that ended with an error; what they were for is tried again. */
+  readonly failed: number;
 }
 
 export interface EngineJournalMetrics extends Omit<JournalMetrics, "oldestLiveCreatedAtMs" | "oDirect"> {

@@ -7,6 +7,7 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
 import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
+import { Timeout } from "../runtime/timeout.ts";
 import { Admission } from "../shard/admission.ts";
 import { ObjectCache } from "../shard/object-cache.ts";
 import { Shard } from "../shard/shard.ts";
@@ -15,6 +16,7 @@ import type { AlterTopicOptions, CreateTopicOptions, EngineApi, EngineMetrics, T
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { connect, type Connection } from "./connect.ts";
 import { journalMetrics, openJournals, RecoveryReports, shardJournal } from "./journals.ts";
+import { Merging } from "./merging.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 import { checkRetention, Retention, withRetention } from "./retention.ts";
@@ -61,6 +63,7 @@ export class Engine implements EngineApi {
   readonly #context: EngineContext;
   readonly #recoveries: RecoveryReports;
   readonly #retention: Retention;
+  readonly #merging: Merging;
   #closing: Promise<CloseReport> | undefined;
 
   /**
@@ -87,7 +90,10 @@ export class Engine implements EngineApi {
         await engine.#resume({ upload: false });
         // Empty now, and not used any more: another process may have it.
         if (config.storage.object.ackAfterUpload) await journals?.close();
-        if (appends) engine.#retention.start();
+        if (appends) {
+          engine.#retention.start();
+          engine.#merging.start();
+        }
       } catch (error) {
         await engine.close().catch(() => undefined);
         throw error;
@@ -122,6 +128,17 @@ export class Engine implements EngineApi {
       runtime,
       catalog,
       shards: () => this.#shards.values(),
+    });
+    this.#merging = new Merging({
+      config,
+      runtime,
+      store,
+      cache: this.#cache,
+      sparseIndexes: this.#sparseIndexes,
+      shards: () => this.#shards.values(),
+      partSizeBytes: multipartPartSizeBytes,
+      isBusy: () => this.#isBusy(),
+      onAbandoned: (shard, key) => runtime.logger.info("an object was given up before a link named it", { shard, key }),
     });
     this.#context = {
       catalog,
@@ -244,6 +261,7 @@ export class Engine implements EngineApi {
       ...total,
       pendingBytes: this.#admission.pendingBytes,
       journal: journalMetrics(this.#shards.values(), this.#parts.config),
+      merge: this.#merging.metrics(),
       cache: this.#cache.metrics(),
       footersRebuilt: this.#sparseIndexes.rebuilt,
     };
@@ -280,6 +298,14 @@ export class Engine implements EngineApi {
     }
   }
 
+  /** Appends wait for room, or the journal for the store: what can wait should. */
+  #isBusy(): boolean {
+    const { flush, journal } = this.#parts.config;
+    if (this.#admission.pendingBytes > flush.maxPendingBytes / 2) return true;
+    for (const { lag } of this.#shards.values()) if ((lag?.bytes ?? 0) > journal.maxSizeBytes / 2) return true;
+    return false;
+  }
+
   close(): Promise<CloseReport> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -287,11 +313,16 @@ export class Engine implements EngineApi {
 
   async #close(): Promise<CloseReport> {
     this.#retention.stop();
+    const timeout = new Timeout(this.#parts.runtime.clock, this.#parts.config.shutdownTimeoutMs);
+    // At once; what it clears away it does beside the shards, and in an outage it is not waited for.
+    const merging = this.#merging.stop();
     try {
       const shards = [...this.#shards.values()];
       const left = await all(shards.map(async (shard) => ({ shard: shard.id, ...(await shard.close()) })));
       return { journaled: left.filter(({ records }) => records > 0) };
     } finally {
+      await timeout.before(merging);
+      timeout.stop();
       await this.#parts.journals?.close();
       await this.#parts.close();
     }

@@ -70,7 +70,7 @@ export function readBatchHeader(bytes: Uint8Array, position: number, where: Wher
 
   const magic = bytes[position + 16]!;
   if (magic !== MAGIC) throw new UnsupportedVersionError(`${place(where, position)}: magic of a batch`, magic, MAGIC);
-  const lengthBytes = readInt32(bytes, position + 8) + BATCH_PREFIX_BYTES;
+  const lengthBytes = batchLength(bytes, position);
   if (lengthBytes < BATCH_HEADER_BYTES || lengthBytes > left) {
     throw problem(position + 8, `a batch of ${lengthBytes} bytes where ${left} are left`);
   }
@@ -108,6 +108,11 @@ export function readBatchHeader(bytes: Uint8Array, position: number, where: Wher
     baseTimestampMs,
     maxTimestampMs,
   };
+}
+
+/** What the batch at `position` says of its length, unchecked. REQUIRES: 12 bytes are there. */
+export function batchLength(bytes: Uint8Array, position: number): number {
+  return readInt32(bytes, position + 8) + BATCH_PREFIX_BYTES;
 }
 
 /** What a builder knows of its batch at the end. */

@@ -1,6 +1,6 @@
 import type { Epoch, Offset } from "../domain.ts";
 import { CorruptionError, InvalidArgumentError, RecordTooLargeError } from "../errors.ts";
-import { BATCH_HEADER_BYTES, CRC_FROM, readBatchHeader, type BatchHeader } from "./batch-header.ts";
+import { BATCH_HEADER_BYTES, batchLength, CRC_FROM, readBatchHeader, type BatchHeader } from "./batch-header.ts";
 import { decompressLz4 } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import { walkRecords, walkTimestamps } from "./record-decoder.ts";
@@ -102,6 +102,23 @@ export function* walkExtent(
   if (offset !== expected.nextOffset) {
     throw problem(position, `the batches end at offset ${offset}, their extent at ${expected.nextOffset}`);
   }
+}
+
+/**
+ * Where in `bytes`, which begin with a batch and end anywhere, the last whole batch begins and ends, by the lengths alone: for whoever
+ * reads an extent in pieces. All of them where a length cannot be, so that the checks meet it. Both 0: not one batch is whole.
+ */
+export function lastWholeBatch(bytes: Uint8Array): { readonly start: number; readonly end: number } {
+  let start = 0;
+  let end = 0;
+  while (bytes.length - end >= BATCH_HEADER_BYTES) {
+    const next = end + batchLength(bytes, end);
+    if (next - end < BATCH_HEADER_BYTES) return { start: end, end: bytes.length };
+    if (next > bytes.length) break;
+    start = end;
+    end = next;
+  }
+  return { start, end };
 }
 
 const ENCODED_BATCH: Where = { key: "encodedBatch", position: 0 };

@@ -115,7 +115,7 @@ export class ObjectCache {
    * `CorruptionError` when it is shorter than that.
    */
   async read(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
-    const tail = this.#fromTail(key, start, end);
+    const tail = this.fromTail(key, start, end);
     if (tail !== undefined) {
       this.#tailHits++;
       return tail;
@@ -139,12 +139,12 @@ export class ObjectCache {
   }
 
   /** As `read`, for bytes that the caller keeps in another form: they are not kept here, and say nothing about who reads what. */
-  readOnce(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
-    return this.#fetches.run(async () => slice(await this.#get(key, { start, end }), start, start, end, key));
+  readOnce(key: ObjectKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#fetches.run(async () => slice(await this.#get(key, { start, end }, signal), start, start, end, key));
   }
 
-  /** undefined: not all of it is kept. Copies only where the range spans chunks. */
-  #fromTail(key: ObjectKey, start: number, end: number): Uint8Array | undefined {
+  /** Of what this process wrote, without a request; undefined: not all of it is kept. Copies only where the range spans chunks. */
+  fromTail(key: ObjectKey, start: number, end: number): Uint8Array | undefined {
     const chunks = this.#tail.get(key);
     if (chunks === undefined) return undefined;
     let at = firstEndingBehind(chunks, start);
@@ -201,8 +201,8 @@ export class ObjectCache {
     return { start: block * size, end: Math.ceil(end / size) * size };
   }
 
-  async #get(key: ObjectKey, range: { start: number; end: number }): Promise<Uint8Array> {
-    const object = await this.#store.get(key, { range });
+  async #get(key: ObjectKey, range: { start: number; end: number }, signal?: AbortSignal): Promise<Uint8Array> {
+    const object = await this.#store.get(key, signal === undefined ? { range } : { range, signal });
     if (object === undefined) throw new MissingObjectError(key, "the index chain");
     return object.body;
   }

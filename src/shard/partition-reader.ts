@@ -7,6 +7,7 @@ import type { ObjectCache } from "./object-cache.ts";
 import { blocksOf, isLarge, wholeOf, type Piece } from "./pieces.ts";
 import type { PlacedBatch } from "./prepare.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
+import { readThroughMerges } from "./superseded.ts";
 import type { JournaledTimes } from "./upload-queue.ts";
 
 /** What a reader looks at: a `Shard`. */
@@ -16,6 +17,8 @@ export interface ReadView {
   /** As far as the chain was folded, maybe empty. */
   readonly chainState: ShardState;
   refresh(): Promise<ShardState>;
+  /** As `refresh`, but an owner asks the store as well: for what its own view cannot explain. */
+  refold(): Promise<ShardState>;
   /** Where a partition ends in chain and journal; undefined where only the chain tells. */
   durableEnd(id: PartitionId): Offset | undefined;
   /** Batches that are in the journal and not in the chain, from the one that holds `from` on; undefined: none is. */
@@ -98,7 +101,18 @@ export async function readCommitted(
   return Buffer.concat(found);
 }
 
-async function readUploaded(
+function readUploaded(
+  shard: ReadView,
+  cache: ObjectCache,
+  sparseIndexes: SparseIndexes,
+  id: PartitionId,
+  from: number,
+  maxBytes: number,
+): Promise<BatchesRead> {
+  return readThroughMerges(shard, id, () => readView(shard, cache, sparseIndexes, id, from, maxBytes));
+}
+
+async function readView(
   shard: ReadView,
   cache: ObjectCache,
   sparseIndexes: SparseIndexes,
@@ -138,7 +152,8 @@ async function batchesOf(
     const runBytes = bytes[i] ?? new Uint8Array(0);
     for (const { key, start: position, end: pieceEnd, expected } of run.pieces) {
       const pieceBytes = runBytes.subarray(position - run.start, pieceEnd - run.start);
-      for (const batch of walkExtent(pieceBytes, expected, { key, position }, from)) {
+      // Where extents were merged while the pieces were collected, one may begin with what the one before it held.
+      for (const batch of walkExtent(pieceBytes, expected, { key, position }, nextOffset)) {
         batches.push(batch.bytes);
         taken += batch.bytes.length;
         nextOffset = batch.header.nextOffset;
@@ -175,14 +190,15 @@ async function collectRuns(
 ): Promise<Run[]> {
   const runs: Run[] = [];
   let bytes = 0;
-  // By offset, not by number: a trim while a sparse index is fetched leaves the extents with other numbers.
+  // By offset, not by number: a trim or a merge while a sparse index is fetched leaves the extents with other numbers. Keys are looked
+  // up together with their extent: objects leave the state.
   let offset = from;
   while (offset < extents.nextOffset && (runs.length === 0 || bytes < maxBytes)) {
     const extent = extents.at(extents.find(offset));
     // Trimmed just now: what is collected ends here, the next read is told.
     if (extent.baseOffset > offset) break;
     const piece = isLarge(extent)
-      ? await pieceOf(state, sparseIndexes, id, extent, from, maxBytes - bytes)
+      ? await pieceOf(state, sparseIndexes, id, extent, offset, maxBytes - bytes)
       : wholeOf(state, extent);
     const last = runs.at(-1);
     if (last !== undefined && last.key === piece.key && last.end === piece.start) {

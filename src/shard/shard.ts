@@ -7,7 +7,7 @@ import {
   type ShardId,
   type Watermarks,
 } from "../domain.ts";
-import { asTierlogError, ClosedError, InvalidArgumentError, InvariantError } from "../errors.ts";
+import { asTierlogError, ClosedError, InvalidArgumentError, InvariantError, isTierlogError } from "../errors.ts";
 import type { CheckpointMetrics } from "../index-chain/checkpoints.ts";
 import { IndexChain, type Commit } from "../index-chain/index-chain.ts";
 import type { LinkEntry } from "../index-chain/link-entries.ts";
@@ -411,6 +411,16 @@ export class Shard {
     if (this.#chain.isOwner || this.#journaled?.holdsTail !== true) await this.#chain.refresh();
     this.#folded = true;
     return this.#chain.state;
+  }
+
+  /** As `refresh`, but an owner asks the store as well, and is none any more where a successor is found. */
+  async refold(): Promise<ShardState> {
+    if (this.#chain.isOwner) {
+      await this.#chain.prove().catch((error: unknown) => {
+        if (!isTierlogError(error) || error.kind !== "fenced") throw error;
+      });
+    }
+    return await this.refresh();
   }
 
   /** The view without asking the store, or undefined where nothing was ever folded, or too long ago. */

@@ -68,8 +68,8 @@ export class SparseIndexes {
 
   #load(object: DataObjectRef): Promise<ObjectBlocks | undefined> {
     const loading = this.#read(object).catch((error: unknown) => {
-      if (!isTierlogError(error) || error.kind !== "data") {
-        // The store did not answer: the next reader asks again.
+      if (!isTierlogError(error) || error.kind !== "data" || error.code === "TIERLOG_MISSING_OBJECT") {
+        // The store did not answer, or the object was merged away: the next reader asks again.
         this.#objects.delete(object.key);
         throw error;
       }

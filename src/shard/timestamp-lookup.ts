@@ -8,6 +8,7 @@ import type { ObjectCache } from "./object-cache.ts";
 import { readBatches, type ReadView } from "./partition-reader.ts";
 import { blocksOf, isLarge, wholeOf, type Piece } from "./pieces.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
+import { readThroughMerges } from "./superseded.ts";
 import type { JournaledTimes } from "./upload-queue.ts";
 
 export interface TimestampLookupOptions {
@@ -239,12 +240,14 @@ export async function findOffsetAt(options: TimestampLookupOptions, timestampMs:
   const { shard } = options;
   let from = 0 as Offset;
   const look = (state: ShardState): Promise<TimestampedOffset | undefined> =>
-    onWhatIsLeft(options, async (left) => {
-      const lookup = new TimestampLookup(left, state);
-      const found = await lookup.first(timestampMs, Math.max(from, lookup.start) as Offset);
-      from = Math.max(from, lookup.end) as Offset;
-      return found;
-    });
+    onWhatIsLeft(options, (left) =>
+      readThroughMerges(shard, options.id, async () => {
+        const lookup = new TimestampLookup(left, state);
+        const found = await lookup.first(timestampMs, Math.max(from, lookup.start) as Offset);
+        from = Math.max(from, lookup.end) as Offset;
+        return found;
+      }),
+    );
   const known = shard.knownState === undefined ? undefined : await look(shard.knownState);
   if (known !== undefined) return { found: known, end: from };
   let unreadable: unknown;
@@ -262,7 +265,9 @@ export async function findOffsetAt(options: TimestampLookupOptions, timestampMs:
 /** The record of a partition with the highest timestamp, of several the first; undefined where there is no record. */
 export async function findLatest(options: TimestampLookupOptions): Promise<TimestampedOffset | undefined> {
   const state = await options.shard.refresh();
-  return await onWhatIsLeft(options, (left) => new TimestampLookup(left, state).latest());
+  return await onWhatIsLeft(options, (left) =>
+    readThroughMerges(options.shard, options.id, () => new TimestampLookup(left, state).latest()),
+  );
 }
 
 /** Once more without the journal where the shard, and with it what was only journaled, is lost while `look` looks there. */

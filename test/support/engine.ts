@@ -21,6 +21,8 @@ export interface Overrides {
   readonly journal?: Partial<Config["journal"]>;
   readonly cache?: Partial<Config["cache"]>;
   readonly retention?: Partial<Config["retention"]>;
+  readonly segment?: Partial<Config["segment"]>;
+  readonly merge?: Partial<Config["merge"]>;
 }
 
 /** A config for tests: memory, and a linger short enough not to wait for. */
@@ -78,6 +80,8 @@ export function testConfig(overrides: Overrides = {}): Config {
     },
     fence: { leaseMs: overrides.leaseMs ?? 0 },
     retention: { ms: 0, bytes: 0, checkIntervalMs: 300_000, ...overrides.retention },
+    segment: { sizeBytes: 256 * MIB, maxAgeMs: 600_000, ...overrides.segment },
+    merge: { enabled: true, maxBytesPerSecond: 64 * MIB, checkIntervalMs: 5000, ...overrides.merge },
     index: { checkpointEvery: overrides.checkpointEvery ?? 256 },
     flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },

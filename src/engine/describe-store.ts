@@ -140,6 +140,8 @@ async function shardSummary(
     random,
     logger,
     checkpointEvery: Number.MAX_SAFE_INTEGER,
+    // Looked at once.
+    graceMs: Number.MAX_SAFE_INTEGER,
   });
   await chain.refresh();
   const { epoch, released, fence, liveLinks } = chain.state;

@@ -37,6 +37,8 @@ export interface OpenOptions {
   readonly objectStore?: ObjectStore;
 }
 
+const GRACE_MS = 3_600_000;
+
 interface Parts extends Connection {
   readonly config: Config;
   readonly runtime: Runtime;
@@ -352,6 +354,7 @@ export class Engine implements EngineApi {
       settings: {
         shutdownTimeoutMs: config.shutdownTimeoutMs,
         checkpointEvery: config.index.checkpointEvery,
+        graceMs: GRACE_MS,
         lingerMs: config.flush.lingerMs,
         flushBytesMax: config.flush.maxBytes,
         pendingBytesMax: config.flush.maxPendingBytes,

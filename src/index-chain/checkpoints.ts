@@ -1,5 +1,5 @@
 import type { Seq, ShardId } from "../domain.ts";
-import { asTierlogError, CorruptionError, isTierlogError, type TierlogError } from "../errors.ts";
+import { asTierlogError, CorruptionError, InvariantError, isTierlogError, type TierlogError } from "../errors.ts";
 import { checkpointKey, checkpointPrefix, parseCheckpointKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -13,6 +13,8 @@ export interface CheckpointsOptions {
   readonly logger: Logger;
 }
 
+type Unread = { readonly kind: "absent" } | { readonly kind: "unreadable"; readonly problem: TierlogError };
+
 /** Counts since this object was made. */
 export interface CheckpointMetrics {
   /** Written and read back whole. */
@@ -25,20 +27,32 @@ export interface CheckpointMetrics {
 
 /** Where folding begins. */
 export interface StartingPoint {
-  /** undefined: the beginning of the chain. */
+  /** undefined: there is no checkpoint, folding begins with the first link. */
   readonly snapshot: StateSnapshot | undefined;
   /** The newest checkpoint that is listed, readable or not: its chain has links up to this seq. */
   readonly newest: Seq | undefined;
 }
 
+/** The newest checkpoints that are listed, as far as a proof needs them (DESIGN section 4 rule 6). */
+export interface NewestCheckpoint {
+  /** Readable or not. */
+  readonly listed: Seq;
+  /**
+   * The newest that can be read, of the two newest. Its snapshot is undefined where this process knows it to be good: it wrote or started
+   * from it. undefined: the only one there is cannot be read.
+   */
+  readonly readable: { readonly seq: Seq; readonly snapshot: StateSnapshot | undefined } | undefined;
+}
+
 /**
- * The checkpoints of one shard in the store. While links are never deleted they are a cache: what they hold is what folding the
- * links gives, so a checkpoint that lands late, or comes from a writer that was fenced long ago, is as right as any other.
+ * The checkpoints of one shard in the store. What they hold is what folding the links gives, so a checkpoint that lands late, or comes
+ * from a writer that was fenced long ago, is as right as any other. Once links were deleted they are all there is of them.
  */
 export class Checkpoints {
   readonly #options: CheckpointsOptions;
-  /** The newest one that this process knows to be good: compared after writing it, or started from. */
+  /** The newest one that this process knows to be good: compared after writing it, or started from. And the one before. */
   #verified: Seq | undefined;
+  #verifiedBefore: Seq | undefined;
   #written = 0;
   #failed = 0;
   #fallbacks = 0;
@@ -55,14 +69,19 @@ export class Checkpoints {
     };
   }
 
+  /** Good ones, which this process may reckon with: a boundary lies above neither. */
+  get kept(): { readonly newest: Seq | undefined; readonly older: Seq | undefined } {
+    return { newest: this.#verified, older: this.#verifiedBefore };
+  }
+
   /**
    * The newest checkpoint that can be read. One that cannot (damage, a future version) is reported and passed over for the one
-   * before; where none can be read, folding starts at the first link. That is right while every link is still there, which this
-   * version never changes and the caller makes sure of: a chain that ends at or before `newest` has lost links.
-   * Errors of the store come out: an answer may still come, and a guess would cost reading the whole chain.
+   * before. Where there are several and none can be read, the error of the newest comes out: the first links may be gone, and what stands
+   * in their place may be anybody's (rule 8). Where there is only one, none was ever deleted, and folding starts at the first.
+   * Errors of the store come out too: an answer may still come.
    */
   async load(): Promise<StartingPoint> {
-    const unreadable = new Set<Seq>();
+    const unreadable = new Map<Seq, TierlogError>();
     const vanished = new Set<Seq>();
     for (;;) {
       const listed = await this.#list();
@@ -72,7 +91,7 @@ export class Checkpoints {
       for (const seq of wanted) {
         const result = await this.#read(seq);
         if (result.kind === "read") {
-          this.#verified = seq;
+          this.#nowGood(seq);
           return { snapshot: result.snapshot, newest };
         }
         // Its owner may have replaced it by a newer one after the listing: look again. But not for ever at the same name.
@@ -81,23 +100,56 @@ export class Checkpoints {
           again = true;
           break;
         }
-        unreadable.add(seq);
-        this.#reportUnreadable(seq, result.kind === "absent" ? "is listed, and then does not exist" : result.problem);
+        unreadable.set(seq, this.#reportUnreadable(seq, result));
       }
       if (again) continue;
+      if (newest !== undefined && listed.length > 1)
+        throw unreadable.get(newest) ?? new InvariantError(`checkpoint ${newest} was not read`);
       if (newest !== undefined) {
         const { shard, logger } = this.#options;
-        logger.warn("no checkpoint of this shard can be read: folding all links from the first", { shard });
+        logger.warn("the only checkpoint of this shard cannot be read: folding all links from the first", { shard });
       }
       return { snapshot: undefined, newest };
     }
   }
 
   /**
-   * Writes the checkpoint of `snapshot`, compares what the store then holds, and deletes what is older than the newest two that
-   * are known to be good. Never rejects: a failure is reported, and the chain does not depend on it.
+   * What a view is proved by (rule 6); undefined: there is no checkpoint. Where the newest one cannot be read, the one before is as good
+   * a witness: links behind it are deleted only when there are two newer ones. Errors as of `load`.
    */
-  async write(snapshot: StateSnapshot): Promise<void> {
+  async newest(): Promise<NewestCheckpoint | undefined> {
+    let problem: TierlogError | undefined;
+    let again = true;
+    for (;;) {
+      const [listed, before] = await this.#list();
+      if (listed === undefined) return undefined;
+      problem = undefined;
+      for (const seq of before === undefined ? [listed] : [listed, before]) {
+        if (seq === this.#verified) return { listed, readable: { seq, snapshot: undefined } };
+        const result = await this.#read(seq);
+        if (result.kind === "read") return { listed, readable: { seq, snapshot: result.snapshot } };
+        // Its owner may have replaced it meanwhile.
+        if (result.kind === "absent" && again) break;
+        problem = this.#reportUnreadable(seq, result);
+      }
+      if (problem !== undefined && !again) {
+        if (before === undefined) return { listed, readable: undefined };
+        throw problem;
+      }
+      again = false;
+    }
+  }
+
+  #nowGood(seq: Seq): void {
+    if (this.#verified !== seq) this.#verifiedBefore = this.#verified;
+    this.#verified = seq;
+  }
+
+  /**
+   * Writes the checkpoint of `snapshot`, compares what the store then holds, and deletes what is older than the newest two that
+   * are known to be good. Never rejects: a failure is reported, and the chain does not depend on it. Was it written?
+   */
+  async write(snapshot: StateSnapshot): Promise<boolean> {
     const { shard, logger } = this.#options;
     const { seq } = snapshot;
     try {
@@ -106,15 +158,16 @@ export class Checkpoints {
     } catch (error) {
       this.#failed++;
       logger.warn("checkpoint was not written; tried again later", { shard, seq, problem: problemOf(error) });
-      return;
+      return false;
     }
-    const previous = this.#verified;
-    this.#verified = seq;
+    const previous = this.#verified === seq ? this.#verifiedBefore : this.#verified;
+    this.#nowGood(seq);
     try {
       if (previous !== undefined) await this.#deleteOlderThan(previous);
     } catch (error) {
       logger.warn("old checkpoints were not deleted; tried again later", { shard, seq, problem: problemOf(error) });
     }
+    return true;
   }
 
   async #writeAndCompare(snapshot: StateSnapshot): Promise<void> {
@@ -140,13 +193,7 @@ export class Checkpoints {
     if (old.length > 0) await store.delete(old.map((seq) => checkpointKey(shard, seq)));
   }
 
-  async #read(
-    seq: Seq,
-  ): Promise<
-    | { readonly kind: "read"; readonly snapshot: StateSnapshot }
-    | { readonly kind: "absent" }
-    | { readonly kind: "unreadable"; readonly problem: TierlogError }
-  > {
+  async #read(seq: Seq): Promise<{ readonly kind: "read"; readonly snapshot: StateSnapshot } | Unread> {
     const { store, shard } = this.#options;
     const key = checkpointKey(shard, seq);
     const stored = await store.get(key);
@@ -159,14 +206,14 @@ export class Checkpoints {
     }
   }
 
-  #reportUnreadable(seq: Seq, problem: TierlogError | string): void {
+  #reportUnreadable(seq: Seq, result: Unread): TierlogError {
     const { shard, logger } = this.#options;
+    const key = checkpointKey(shard, seq);
     this.#fallbacks++;
-    logger.warn("checkpoint cannot be read: starting from an older one", {
-      shard,
-      key: checkpointKey(shard, seq),
-      problem: typeof problem === "string" ? problem : problem.message,
-    });
+    const problem =
+      result.kind === "unreadable" ? result.problem : new CorruptionError(key, 0, "is listed, and then does not exist");
+    logger.warn("checkpoint cannot be read: an older one has to do", { shard, key, problem: problem.message });
+    return problem;
   }
 
   /** Newest first. */

@@ -6,6 +6,7 @@ import {
   FencedError,
   InvariantError,
   MissingObjectError,
+  ObjectStoreError,
 } from "../errors.ts";
 import { checkpointKey, indexKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -13,9 +14,10 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { Mutex } from "../runtime/mutex.ts";
 import type { Random } from "../runtime/random.ts";
-import { Checkpoints, type CheckpointMetrics } from "./checkpoints.ts";
+import { Checkpoints, type CheckpointMetrics, type NewestCheckpoint } from "./checkpoints.ts";
+import { FoldMarks } from "./fold-marks.ts";
 import { encodeLink, IDENTITY_RANGE, type Link } from "./index-file.ts";
-import type { LinkEntry } from "./link-entries.ts";
+import type { DataObjectRef, LinkEntry } from "./link-entries.ts";
 import { readLink } from "./read-link.ts";
 import { ShardState, type Fence, type Liveness } from "./shard-state.ts";
 import { newWriteId, type WriteId } from "./write-id.ts";
@@ -24,6 +26,8 @@ import { newWriteId, type WriteId } from "./write-id.ts";
 const READ_AHEAD_MAX = 16;
 /** An owner that sent nothing for so long looks for a successor when it is asked for news. */
 const LOOK_AFTER_MS = 5000;
+/** Views thrown away in one call. Each time somebody must have deleted links between our reading them and the proof. */
+const TAKE_OVER_TRIES_MAX = 4;
 /** Links looked at for the newest one that holds records. */
 const LOOK_BACK_MAX = 64;
 
@@ -56,6 +60,10 @@ export interface IndexChainOptions {
   readonly logger: Logger;
   /** An owner writes a checkpoint whenever so many links stand behind the last one: what opening has to read, at most. ≥ 1. */
   readonly checkpointEvery: number;
+  /** `gc.grace`, the same for all processes of a store: how long what a link gave up is kept. A view serves for half of it unproved. */
+  readonly graceMs: number;
+  /** Called with each data object whose last extent a live link supersedes or trims away while this process folds. */
+  readonly onObjectDead?: (object: DataObjectRef) => void;
 }
 
 export interface Commit {
@@ -72,7 +80,8 @@ export interface Commit {
 export class IndexChain {
   readonly #options: IndexChainOptions;
   readonly #mutex = new Mutex();
-  readonly #state: ShardState;
+  #state: ShardState;
+  #marks = new FoldMarks();
   /** The epoch of our last live fence; 0 before the first. */
   #ownEpoch = 0;
   #owner = false;
@@ -86,8 +95,12 @@ export class IndexChain {
   #refreshing: Promise<void> | undefined;
   /** When we last sent a link, or looked whether somebody else did. */
   #lookedAtMs = 0;
+  /** When the request started by which we last tried to create a link. */
+  #createdAt: Instant | undefined;
   /** When the request started whose answer last showed that the epoch is ours; undefined while it never did. */
   #provedAt: Instant | undefined;
+  /** When the listing started that last proved the view (rule 6), or a create that came in time behind it; undefined before the first. */
+  #viewProvedAt: Instant | undefined;
   readonly #checkpoints: Checkpoints;
   /** The newest checkpoint that was listed when folding began. */
   #newestListed: Seq | undefined;
@@ -103,7 +116,7 @@ export class IndexChain {
     this.#options = options;
     this.#checkpoints = new Checkpoints(options);
     this.#checkpointDueAt = options.checkpointEvery;
-    this.#state = new ShardState(options.shard);
+    this.#state = this.#emptyState();
   }
 
   /** The folded view. It changes only within calls of this class. */
@@ -120,20 +133,57 @@ export class IndexChain {
     return this.#checkpoints.metrics();
   }
 
+  /** Checkpoints that this process knows to be good: compared after writing, or started from. */
+  get keptCheckpoints(): { readonly newest: Seq | undefined; readonly older: Seq | undefined } {
+    return this.#checkpoints.kept;
+  }
+
+  /** May the view be served from without asking the store? Not for longer than half of `graceMs`: slots may be given out anew then. */
+  get isViewProved(): boolean {
+    return this.#ageMs(this.#viewProvedAt) <= this.#options.graceMs / 2;
+  }
+
+  /**
+   * Makes sure that no link of the view was deleted and its slot given out anew: where the last proof is older than half of `graceMs`,
+   * asks the store for the newest checkpoint (rule 6). A view that is wrong is thrown away: `FencedError`, final, for an owner; a reader
+   * gets another one. Other errors leave everything as it was.
+   */
+  ensureProved(): Promise<void> {
+    return this.#mutex.run(async () => {
+      if (this.#owner) await this.#proveOwnView();
+      else await this.#foldOnProved();
+      this.#throwIfOver();
+    });
+  }
+
+  /**
+   * Writes a checkpoint of the state as it is, unless there is a good one at or behind the last link of the chain. Did that go well? See
+   * `checkpointMetrics` for why not. REQUIRES: `isOwner`.
+   */
+  async checkpointNow(): Promise<boolean> {
+    await this.ensureProved();
+    // Two at a time would each take the other's for the older one, and delete it.
+    while (this.#checkpointing !== undefined) await this.#checkpointing;
+    if (this.#checkpoints.kept.newest === this.#state.nextSeq - 1) return true;
+    if (this.#closed || !this.#owner) return false;
+    return await this.#startCheckpoint();
+  }
+
   /**
    * Folds on to the first missing seq, as it is found after the call; the first time from the newest checkpoint. When it fails, the
    * state stands before the link that could not be read or is wrong, and may be read up to there. An owner knows the end of its
    * chain and waits for nothing; an idle one looks in the background whether it still is the owner. Calls that wait for their turn
-   * share one fold: a shard has as many readers as partitions.
+   * share one fold: a shard has as many readers as partitions. The view is proved behind it.
    */
   refresh(): Promise<void> {
-    if (this.#owner) {
+    if (this.#owner && this.isViewProved) {
       this.#lookForSuccessor();
       return Promise.resolve();
     }
     this.#refreshing ??= this.#mutex.run(async () => {
       this.#refreshing = undefined;
-      if (!this.#owner) await this.#foldOn();
+      if (this.#owner) await this.#proveOwnView();
+      else await this.#foldOnProved();
     });
     return this.#refreshing;
   }
@@ -147,38 +197,51 @@ export class IndexChain {
     return this.#mutex.run(async () => {
       this.#throwIfOver();
       this.#owner = false;
-      await this.#foldOn();
-      if (this.#ownEpoch > 0 && this.#state.epoch > this.#ownEpoch && !this.#fenceIsOurs(journal))
-        throw this.#fencedOut();
-      const firstMissing = this.#state.nextSeq;
-      for (;;) {
-        const epoch = (this.#state.epoch + 1) as Epoch;
-        if (epoch > MAX_EPOCH) throw new InvariantError(`shard ${this.#options.shard} has used up its epochs`);
-        const journalId = (await journal?.idBehind(this.#state.fence)) ?? NO_JOURNAL;
-        const { link, bytes } = await this.#encode(epoch, [{ type: "fence", journalId, endpoint: "" }], []);
-        await journal?.recordFence(link.writeId);
-        this.#unsettledFences.add(link.writeId);
-        if (await this.#create(link.seq, bytes)) {
-          if (this.#applyOwn(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
+      for (let tries = 1; ; tries++) {
+        const epoch = await this.#fence(journal);
+        if (epoch !== undefined && (await this.#isViewRight())) {
           this.#unsettledFences.clear();
           this.#ownEpoch = epoch;
           this.#owner = true;
+          this.#startCheckpointIfDue();
           return epoch;
         }
-        const ours = await this.#foldOnPast(link);
-        // Only now: until the fold has said whose fence stands there, it may be ours.
-        this.#unsettledFences.delete(link.writeId);
-        if (ours && this.#state.lastLive === link.writeId) {
-          this.#unsettledFences.clear();
-          this.#ownEpoch = epoch;
-          this.#owner = true;
-          return epoch;
-        }
-        const fence = this.#state.fence;
-        // Somebody else's turn began while we tried: stepping back ends the duel, fencing again would go on for ever.
-        if (fence !== undefined && fence.seq >= firstMissing && !this.#fenceIsOurs(journal)) throw this.#fencedOut();
+        // Where it landed links were deleted: it is nothing, and nobody was told of it.
+        this.#startAnew();
+        if (tries === TAKE_OVER_TRIES_MAX) throw this.#fencedOut();
       }
     });
+  }
+
+  /**
+   * Creates a fence of ours that is live in our own fold (rule 2), for what that is worth while the view is not proved. undefined: the
+   * view is wrong.
+   */
+  async #fence(journal: FenceJournal | undefined): Promise<Epoch | undefined> {
+    await this.#foldOn();
+    if (this.#ownEpoch > 0 && this.#state.epoch > this.#ownEpoch && !this.#fenceIsOurs(journal))
+      throw this.#fencedOut();
+    const firstMissing = this.#state.nextSeq;
+    for (;;) {
+      const epoch = (this.#state.epoch + 1) as Epoch;
+      if (epoch > MAX_EPOCH) throw new InvariantError(`shard ${this.#options.shard} has used up its epochs`);
+      const journalId = (await journal?.idBehind(this.#state.fence)) ?? NO_JOURNAL;
+      const { link, bytes } = await this.#encode(epoch, [{ type: "fence", journalId, endpoint: "" }], []);
+      await journal?.recordFence(link.writeId);
+      this.#unsettledFences.add(link.writeId);
+      if (await this.#create(link.seq, bytes)) {
+        if (this.#fold(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
+        return epoch;
+      }
+      const ours = await this.#foldOnPast(link);
+      if (ours === undefined) return undefined;
+      // Only now: until the fold has said whose fence stands there, it may be ours.
+      this.#unsettledFences.delete(link.writeId);
+      if (ours && this.#state.lastLive === link.writeId) return epoch;
+      const fence = this.#state.fence;
+      // Somebody else's turn began while we tried: stepping back ends the duel, fencing again would go on for ever.
+      if (fence !== undefined && fence.seq >= firstMissing && !this.#fenceIsOurs(journal)) throw this.#fencedOut();
+    }
   }
 
   /**
@@ -204,8 +267,8 @@ export class IndexChain {
           throw error;
         }
         if (created) {
-          if (this.#applyOwn(link) !== "live") throw new InvariantError(`own link at seq ${link.seq} is void`);
-          return { key: indexKey(link.shard, link.seq), link, bytes };
+          if (this.#fold(link) !== "live") throw new InvariantError(`own link at seq ${link.seq} is void`);
+          return await this.#acked(link, bytes);
         }
         let ours;
         try {
@@ -215,10 +278,11 @@ export class IndexChain {
           // The read-back called it another's, without a CRC; the fold, which decides, has not got there or not to the end.
           throw asTierlogError(error).withEffect("unknown");
         }
+        if (ours === undefined) throw this.#fencedOut();
         if (ours) {
           // Ours, and another's turn began behind it: what comes next is not for us to commit.
           if (this.#state.lastLive !== link.writeId) this.#fencedOut();
-          return { key: indexKey(link.shard, link.seq), link, bytes };
+          return await this.#acked(link, bytes);
         }
         // A void link only cost us the slot; a live one that is not ours ends our turn.
         if (this.#state.lastLive !== link.prev) throw this.#fencedOut();
@@ -231,9 +295,7 @@ export class IndexChain {
    * the greater of two clocks: the monotonic one stands still while the machine is suspended, the other may be set back.
    */
   get proofAgeMs(): number {
-    if (!this.#owner || this.#provedAt === undefined) return Number.POSITIVE_INFINITY;
-    const { clock } = this.#options;
-    return Math.max(clock.monotonic() - this.#provedAt.monotonicMs, clock.now() - this.#provedAt.wallMs);
+    return this.#owner ? this.#ageMs(this.#provedAt) : Number.POSITIVE_INFINITY;
   }
 
   /**
@@ -253,6 +315,8 @@ export class IndexChain {
       });
     }
     this.#throwIfOver();
+    // What is missing may have been deleted: the chain has an end only in a view that is proved.
+    if (found === undefined) await this.ensureProved();
     // A turn that began meanwhile has a proof of its own.
     if (this.#owner && this.#ownEpoch === epoch && found === undefined) this.#proved(startedAt);
   }
@@ -272,8 +336,99 @@ export class IndexChain {
     return { monotonicMs: clock.monotonic(), wallMs: clock.now() };
   }
 
+  #ageMs(instant: Instant | undefined): number {
+    if (instant === undefined) return Number.POSITIVE_INFINITY;
+    const { clock } = this.#options;
+    return Math.max(clock.monotonic() - instant.monotonicMs, clock.now() - instant.wallMs);
+  }
+
   #proved(startedAt: Instant): void {
     if (this.#provedAt === undefined || startedAt.monotonicMs > this.#provedAt.monotonicMs) this.#provedAt = startedAt;
+  }
+
+  /** Our link is live in our view; it counts only if the view is right. A create that comes in time is a proof for the next one. */
+  async #acked(link: Link, bytes: Uint8Array): Promise<Commit> {
+    if (this.isViewProved) this.#viewProvedAt = this.#createdAt;
+    else if (this.#owner) {
+      try {
+        await this.#proveOwnView();
+      } catch (error) {
+        this.#owner = false;
+        // Where the view is wrong nobody will ever see the link; else only the fold up to our next fence tells.
+        throw error instanceof FencedError ? error : asTierlogError(error).withEffect("unknown");
+      }
+    }
+    this.#startCheckpointIfDue();
+    return { key: indexKey(link.shard, link.seq), link, bytes };
+  }
+
+  async #proveOwnView(): Promise<void> {
+    if (this.isViewProved) return;
+    if (!(await this.#isViewRight())) throw this.#fencedOut();
+  }
+
+  /** Folds on as a reader, in a view that is proved behind it. */
+  async #foldOnProved(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      await this.#foldOn();
+      if (this.isViewProved || (await this.#isViewRight())) return;
+      this.#startAnew();
+      if (tries === TAKE_OVER_TRIES_MAX)
+        throw new ObjectStoreError(
+          `the newest checkpoint of shard ${this.#options.shard} disagreed ${tries} times with what its links say`,
+          { operation: "list", key: checkpointKey(this.#options.shard, this.#state.nextSeq), retryable: true },
+        );
+    }
+  }
+
+  /**
+   * Rule 6: is what was folded the chain, or did we read slots that were given out anew behind a boundary? The newest checkpoint, listed
+   * now, tells: it must lie in our fold and have held there what we held, or name our fence as the current one.
+   */
+  async #isViewRight(): Promise<boolean> {
+    const startedAt = this.#instant();
+    const found = await this.#checkpoints.newest();
+    if (found === undefined && this.#state.boundary > 0)
+      throw new MissingObjectError(checkpointKey(this.#options.shard, this.#state.boundary), "a boundary in the chain");
+    if (found !== undefined && !this.#agrees(found)) return false;
+    this.#viewProvedAt = startedAt;
+    if (found?.readable !== undefined) this.#marks.dropBelow(found.readable.seq);
+    return true;
+  }
+
+  #agrees({ listed, readable }: NewestCheckpoint): boolean {
+    const own = this.#state.fence?.writeId;
+    if (this.#owner && readable?.snapshot !== undefined && readable.snapshot.fence.writeId === own) return true;
+    if (listed >= this.#state.nextSeq) return false;
+    if (readable === undefined) return true;
+    const mark = this.#marks.at(readable.seq);
+    if (mark === undefined) return false;
+    // One that this process wrote or started from is of its own fold.
+    if (readable.snapshot === undefined) return true;
+    return mark.lastLive === readable.snapshot.lastLive && mark.epoch === readable.snapshot.fence.epoch;
+  }
+
+  /** Throws the view away: the next fold starts from the newest checkpoint. */
+  #startAnew(): void {
+    this.#owner = false;
+    this.#state = this.#emptyState();
+    this.#marks = new FoldMarks();
+    this.#newestListed = undefined;
+    this.#viewProvedAt = undefined;
+  }
+
+  #emptyState(): ShardState {
+    const { shard, onObjectDead } = this.#options;
+    const state = new ShardState(shard);
+    if (onObjectDead !== undefined) state.onObjectDead(onObjectDead);
+    return state;
+  }
+
+  /** REQUIRES: the link stands at the next seq. */
+  #fold(link: Link): Liveness {
+    const liveness = this.#state.apply(link, indexKey(link.shard, link.seq));
+    this.#marks.note(this.#state);
+    return liveness;
   }
 
   /** Folds on as owner: what is found behind our last link ends our turn, unless it is void. */
@@ -343,39 +498,41 @@ export class IndexChain {
       condition: { kind: "if-absent" },
       identity: IDENTITY_RANGE,
     });
+    this.#createdAt = startedAt;
     if (outcome.kind !== "written") return false;
     this.#proved(startedAt);
     return true;
   }
 
-  /** REQUIRES: the link is known to stand at its seq. */
-  #applyOwn(link: Link): Liveness {
-    const liveness = this.#state.apply(link, indexKey(link.shard, link.seq));
-    this.#startCheckpointIfDue();
-    return liveness;
-  }
-
   /**
    * Beside the hot path: the snapshot is taken here, all else goes on while further links are added. What it holds is settled:
-   * the state is folded from links that stand in the store, our own only after the store has answered for them (rule 8). And
-   * what was folded is proved (rule 6) as long as no link is ever deleted: a slot once filled stays as it is.
+   * the state is folded from links that stand in the store, our own only after the store has answered for them (rule 8).
+   * REQUIRES: the view is proved. A checkpoint of a wrong one would be the start of everybody's.
    */
   #startCheckpointIfDue(): void {
     if (this.#checkpointing !== undefined || this.#state.nextSeq < this.#checkpointDueAt) return;
+    void this.#startCheckpoint();
+  }
+
+  #startCheckpoint(): Promise<boolean> {
     // Set before the outcome is known: a checkpoint that fails is tried again as many links later, not with every link.
     this.#checkpointDueAt = this.#state.nextSeq + this.#options.checkpointEvery;
-    this.#checkpointing = this.#checkpoints.write(this.#state.snapshot()).finally(() => {
+    const writing = this.#checkpoints.write(this.#state.snapshot());
+    this.#checkpointing = writing.then(() => {
       this.#checkpointing = undefined;
     });
+    return writing;
   }
 
   /**
    * Folds to the first missing seq, which must lie behind that of `link`: the store has just said that it is taken. true: by this
    * very link, live. Only the writeId, read under its CRC, decides that; the answer of the store may have been damaged on its way.
+   * undefined: what stood there was deleted meanwhile, so the view is wrong.
    */
-  async #foldOnPast({ seq, writeId }: Link): Promise<boolean> {
+  async #foldOnPast({ seq, writeId }: Link): Promise<boolean | undefined> {
     const found = await this.#foldOn(writeId);
     if (this.#state.nextSeq <= seq) {
+      if (!(await this.#isViewRight())) return undefined;
       throw new CorruptionError(
         indexKey(this.#options.shard, seq),
         0,
@@ -385,11 +542,25 @@ export class IndexChain {
     return found;
   }
 
+  /** As `#foldToEnd`. Where links are missing because they were deleted as we read, there is a newer checkpoint to start from. */
+  async #foldOn(sought?: WriteId): Promise<boolean> {
+    for (;;) {
+      try {
+        return await this.#foldToEnd(sought);
+      } catch (error) {
+        if (!(error instanceof MissingObjectError) || this.#owner) throw error;
+        const startedFrom = this.#newestListed;
+        if ((await this.#checkpoints.newest())?.listed === startedFrom) throw error;
+        this.#startAnew();
+      }
+    }
+  }
+
   /**
    * Folds seq by seq and stops at the first missing one. Links behind it that were read ahead are thrown away: nothing behind a
    * hole is looked at, or two readers could fold different states. Was a link with this writeId live among them?
    */
-  async #foldOn(sought?: WriteId): Promise<boolean> {
+  async #foldToEnd(sought: WriteId | undefined): Promise<boolean> {
     const { store, shard } = this.#options;
     let found = false;
     if (this.#state.nextSeq === 0) await this.#startFromCheckpoint();
@@ -404,15 +575,21 @@ export class IndexChain {
           this.#checkEnd();
           return found;
         }
-        const liveness = this.#state.apply(link, indexKey(link.shard, link.seq));
+        const liveness = this.#fold(link);
         if (link.writeId === sought && liveness === "live") found = true;
       }
     }
   }
 
   async #startFromCheckpoint(): Promise<void> {
+    const startedAt = this.#instant();
     const { snapshot, newest } = await this.#checkpoints.load();
-    if (snapshot !== undefined) this.#state.restore(snapshot);
+    if (snapshot !== undefined) {
+      this.#state.restore(snapshot);
+      this.#marks.note(this.#state);
+    }
+    // Links behind it are deleted a grace after a newer one at the soonest.
+    this.#viewProvedAt = startedAt;
     this.#newestListed = newest;
     this.#checkpointDueAt = this.#state.nextSeq + this.#options.checkpointEvery;
   }

@@ -38,6 +38,7 @@ import type { JournaledTimes } from "./upload-queue.ts";
 
 export interface ShardSettings extends FlushSettings {
   readonly checkpointEvery: number;
+  readonly graceMs: number;
   readonly pendingBytesMax: number;
   /** How long `close` may go on sending what is pending. */
   readonly shutdownTimeoutMs: number;
@@ -121,6 +122,7 @@ export class Shard {
       random: runtime.random,
       logger: runtime.logger,
       checkpointEvery: settings.checkpointEvery,
+      graceMs: settings.graceMs,
     });
     this.#appendBytesMax = Math.min(
       settings.pendingBytesMax,
@@ -421,9 +423,24 @@ export class Shard {
     return await this.refresh();
   }
 
-  /** The view without asking the store, or undefined where nothing was ever folded. */
+  /** The view without asking the store, or undefined where nothing was ever folded, or too long ago. */
   get knownState(): ShardState | undefined {
-    return this.#folded || this.#chain.isOwner ? this.#chain.state : undefined;
+    return (this.#folded || this.#chain.isOwner) && this.#chain.isViewProved ? this.#chain.state : undefined;
+  }
+
+  /** See `IndexChain`. */
+  ensureProved(): Promise<void> {
+    return this.#chain.ensureProved();
+  }
+
+  /** See `IndexChain`. */
+  get keptCheckpoints(): IndexChain["keptCheckpoints"] {
+    return this.#chain.keptCheckpoints;
+  }
+
+  /** See `IndexChain`. */
+  checkpointNow(): Promise<boolean> {
+    return this.#chain.checkpointNow();
   }
 
   /** The view as far as it was folded, maybe empty. */

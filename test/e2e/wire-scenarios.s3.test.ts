@@ -99,7 +99,15 @@ describeS3("the 5 wire scenarios", () => {
     expect(statuses.sort()).toEqual([200, 412]);
 
     const chains = ["a", "b"].map(
-      (writerId) => new IndexChain({ ...systemRuntime, store, shard: 7 as ShardId, writerId, checkpointEvery: 256 }),
+      (writerId) =>
+        new IndexChain({
+          ...systemRuntime,
+          store,
+          shard: 7 as ShardId,
+          writerId,
+          graceMs: 3_600_000,
+          checkpointEvery: 256,
+        }),
     );
     const outcomes = await timed("two racing take-overs", () =>
       Promise.allSettled(chains.map((chain) => chain.takeOver())),

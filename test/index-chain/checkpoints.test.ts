@@ -400,12 +400,26 @@ describe("a checkpoint that cannot be read", () => {
     expect(logger.warnings).toMatchObject([{ fields: { shard: SHARD, key: at(7) } }]);
   });
 
-  test("both: all links from the first, and a report of each", async () => {
+  test("both: links may be gone, so nothing is folded from the first one; the damage is named", async () => {
     await damage(server, at(7), flipped(90));
     await damage(server, at(3), futureVersion);
+    for (const act of [
+      (who: IndexChain): Promise<unknown> => who.refresh(),
+      (who: IndexChain): Promise<unknown> => who.takeOver(),
+    ]) {
+      const one = chain("B", server);
+      await expect(act(one)).rejects.toMatchObject({ code: "TIERLOG_CORRUPTION", key: at(7) });
+      expect([one.state.nextSeq, one.checkpointMetrics().checkpointFallbacks]).toEqual([0, 2]);
+    }
+    expect(await keysBelow(server, "index/")).toHaveLength(10);
+  });
+
+  test("the only one there is: no link was ever deleted, so all links from the first, and a report", async () => {
+    await server.delete([at(3)]);
+    await damage(server, at(7), flipped(90));
     const { reader, logger } = await opened();
-    expect(reader.checkpointMetrics().checkpointFallbacks).toBe(2);
-    expect(logger.warnings).toHaveLength(3);
+    expect(reader.checkpointMetrics().checkpointFallbacks).toBe(1);
+    expect(logger.warnings).toHaveLength(2);
   });
 
   test("deleted between the listing and the read: listed again, no report", async () => {
@@ -473,7 +487,8 @@ describe("a checkpoint that cannot be read", () => {
   });
 
   test("a chain that ends before its checkpoint has lost links: never a shorter log, never a fence", async () => {
-    for (const key of await checkpointKeys(server)) await damage(server, key, futureVersion);
+    await server.delete([at(3)]);
+    await damage(server, at(7), futureVersion);
     await server.delete(await keysBelow(server, "index/"));
     for (const act of [
       (who: IndexChain): Promise<unknown> => who.refresh(),

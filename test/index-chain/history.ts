@@ -1,10 +1,10 @@
 import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
-import { FencedError, InvariantError, isTierlogError } from "../../src/errors.ts";
+import { ClosedError, FencedError, InvariantError, isTierlogError, ObjectStoreError } from "../../src/errors.ts";
 import { decodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
 import { IndexChain } from "../../src/index-chain/index-chain.ts";
-import type { LinkTrim } from "../../src/index-chain/link-entries.ts";
+import type { LinkExtent, LinkTrim } from "../../src/index-chain/link-entries.ts";
 import { ShardState } from "../../src/index-chain/shard-state.ts";
-import { dataKey, parseCheckpointKey } from "../../src/object-store/object-names.ts";
+import { dataKey, indexKey, parseCheckpointKey, parseObjectName } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
@@ -17,6 +17,8 @@ const SHARD = 0 as ShardId;
 const TOPIC = "ab".repeat(16) as TopicId;
 const PARTITIONS = 2;
 const RECORD_BYTES = 8;
+/** Long enough for every deadline within half of it, short enough for a pause to outlast it. */
+const GRACE_MS = 10_000;
 
 interface Ack {
   readonly partition: number;
@@ -37,6 +39,8 @@ export class History {
   /** Starts that somebody once tried to move a partition to; and those that were answered for. */
   readonly #trims: { readonly partition: number; readonly newStart: number; acked: boolean }[] = [];
   readonly #chains: IndexChain[] = [];
+  /** What readers were given, by partition and offset. */
+  readonly #served = new Map<string, string>();
   readonly #long: boolean;
   #objects = 0;
   #records = 0;
@@ -97,6 +101,7 @@ export class History {
     const chain = this.#chain(process, name, store);
     /** Planned by an earlier look: its old start may be out of date when it is sent. */
     let stale: LinkTrim[] | undefined;
+    const collecting: Promise<void>[] = [];
     const appends = 1 + Math.floor(this.#random.float() * (this.#long ? 16 : 5));
     for (let i = 0; i < appends;) {
       try {
@@ -113,20 +118,105 @@ export class History {
         if (stale !== undefined && chain.isOwner) await this.#trimLate(chain, stale);
         const planned = this.#random.float() < 0.2 ? this.#planTrim(chain.state) : [];
         stale = planned.length > 0 ? planned : undefined;
+        if (this.#random.float() < 0.4) await this.#merge(chain, store, name);
+        if (this.#random.float() < 0.3) collecting.push(this.#collect(chain, process, store));
+        if (this.#random.float() < 0.1) await sleep(process, GRACE_MS * this.#random.float());
         i++;
       } catch (error) {
         if (error instanceof FencedError) {
           this.fenced++;
           break;
         }
-        if (!isTierlogError(error) || error.kind !== "unavailable") throw error;
+        // The turn may have ended under the collection, between a look and a commit.
+        if (!isOverWithout(error) && (!isTierlogError(error) || error.kind !== "unavailable")) throw error;
         // Unknown or not sent: the records are given up, the next append takes the shard over from ourselves.
         i++;
       }
     }
+    await Promise.all(collecting);
     // Otherwise a checkpoint that it has begun goes on beside those who come after it.
     if (this.#random.float() < 0.5) await chain.close();
     return "done";
+  }
+
+  /** Puts a few extents of a partition into one object, one extent for each epoch; sometimes the partition changes meanwhile. */
+  async #merge(chain: IndexChain, store: ObjectStore, name: string): Promise<void> {
+    const partition = Math.floor(this.#random.float() * PARTITIONS);
+    const list = chain.state.extents({ topicId: TOPIC, partition });
+    if (list === undefined || list.count === 0) return;
+    const first = Math.floor(this.#random.float() * list.count);
+    const count = Math.min(list.count - first, 1 + Math.floor(this.#random.float() * 6));
+    const old = Array.from({ length: count }, (_, i) => list.at(first + i));
+    const range = {
+      topicId: TOPIC,
+      partition,
+      baseOffset: old[0]!.baseOffset,
+      nextOffset: old.at(-1)!.nextOffset,
+      count,
+    };
+    const superseded = chain.state.supersededDigest([range]);
+    if (superseded === undefined) throw new Error("the extents that were just looked at do not match");
+    const chunks: Uint8Array[] = [];
+    const extents: LinkExtent[] = [];
+    let position = 0;
+    const epoch = chain.state.epoch;
+    for (const extent of old) {
+      const { position: start, lengthBytes, object } = extent;
+      const found = await store.get(chain.state.objectKey(object), { range: { start, end: start + lengthBytes } });
+      if (found === undefined)
+        throw new ObjectStoreError("merge: gone", { operation: "get", key: "", retryable: true });
+      chunks.push(found.body);
+      const last = extents.at(-1);
+      if (last?.leaderEpoch === extent.leaderEpoch) {
+        extents[extents.length - 1] = {
+          ...last,
+          nextOffset: extent.nextOffset,
+          lengthBytes: last.lengthBytes + lengthBytes,
+        };
+      } else extents.push({ ...extent, topicId: TOPIC, partition, object: 1, position });
+      position += lengthBytes;
+    }
+    const key = dataKey(SHARD, epoch, ++this.#objects, Buffer.from(this.#random.bytes(8)).toString("hex"));
+    await store.put(key, Buffer.concat(chunks), { condition: { kind: "if-absent" } });
+    const late = this.#random.float() < 0.3;
+    if (late) await this.#append(chain, store, name, this.#planTrim(chain.state));
+    const matches = chain.state.supersededDigest([range]) === superseded;
+    await chain.commit(
+      [{ type: "replace", objects: [{ key, sizeBytes: position }], ranges: [range], superseded, extents }],
+      [],
+    );
+    this.#world.count(matches ? "replace" : "void replace");
+  }
+
+  /** Garbage collection by the rules 6 to 9, beside the appends: whatever goes wrong leaves it to a later round. */
+  async #collect(chain: IndexChain, process: SimProcess, store: ObjectStore): Promise<void> {
+    try {
+      if (!chain.isOwner) return;
+      await chain.checkpointNow();
+      const { older } = chain.keptCheckpoints;
+      const { state } = chain;
+      const boundary = Math.min((older ?? -1) + 1, state.nextSeq, state.lowestInline());
+      if (boundary > state.boundary) await chain.commit([{ type: "boundary", seq: boundary as Seq }], []);
+      const { epoch } = chain.state;
+      const end = indexKey(SHARD, chain.state.boundary);
+      const dead = await unnamed(store, chain.state, epoch);
+      await sleep(process, GRACE_MS);
+      await chain.ensureProved();
+      if (!chain.isOwner || chain.state.epoch !== epoch) return;
+      const links: ObjectKey[] = [];
+      for await (const { key } of store.list("index/")) if (key < end) links.push(key);
+      const still = new Set(await unnamed(store, chain.state, epoch));
+      // Both listings take their time: the proof must not have grown old over them.
+      await chain.ensureProved();
+      if (!chain.isOwner || chain.state.epoch !== epoch) return;
+      const objects = dead.filter((key) => still.has(key));
+      if (links.length > 0) this.#world.count("links deleted");
+      if (objects.length > 0) this.#world.count("data objects deleted");
+      if (links.length + objects.length > 0) await store.delete([...links, ...objects]);
+    } catch (error) {
+      if (isOverWithout(error) || error instanceof FencedError || error instanceof ClosedError) return;
+      if (!isTierlogError(error) || error.kind !== "unavailable") throw error;
+    }
   }
 
   /** Moves the start of one or both partitions forward, anywhere up to the end; mostly not at an extent's edge. */
@@ -241,10 +331,51 @@ export class History {
       try {
         await chain.refresh();
         if (!process.readFirstLink) this.#world.count("read from a checkpoint");
+        this.#observe(chain.state, "reader");
+        await this.#read(chain, process);
       } catch (error) {
         if (!isTierlogError(error) || error.kind !== "unavailable") throw error;
       }
-      this.#observe(chain.state, "reader");
+      if (this.#random.float() < 0.2) await sleep(process, GRACE_MS * 2 * this.#random.float());
+    }
+  }
+
+  /** Reads an extent as readers do: what is gone is looked up again in a newer view; two of them never see different records. */
+  async #read(chain: IndexChain, process: SimProcess): Promise<void> {
+    const partition = Math.floor(this.#random.float() * PARTITIONS);
+    const id = { topicId: TOPIC, partition };
+    const count = chain.state.extents(id)?.count ?? 0;
+    if (count === 0) return;
+    const extent = chain.state.extents(id)!.at(Math.floor(this.#random.float() * count));
+    const key = chain.state.objectKey(extent.object);
+    if (this.#random.float() < 0.3) await sleep(process, GRACE_MS * this.#random.float());
+    const { position: start, lengthBytes } = extent;
+    const found = await this.#store(process).get(key, { range: { start, end: start + lengthBytes } });
+    if (found === undefined) {
+      this.#world.count("read of a deleted object");
+      await chain.refresh();
+      const list = chain.state.extents(id);
+      const at = list?.find(extent.baseOffset) ?? 0;
+      const again = list === undefined || at >= list.count ? undefined : list.at(at);
+      if (
+        again !== undefined &&
+        chain.state.objectKey(again.object) === key &&
+        (await this.#world.server.head(key)) === undefined
+      )
+        throw new Error(`I5: ${key} is gone, and a new fold names it`);
+      return;
+    }
+    // It took longer than the view was good for: a reader would ask again.
+    if (!chain.isViewProved) return;
+    const bytes = Buffer.from(found.body);
+    for (let at = 0; at < bytes.length; at += RECORD_BYTES) {
+      const offset = extent.baseOffset + at / RECORD_BYTES;
+      const record = bytes.toString("latin1", at, at + RECORD_BYTES);
+      const place = `${partition}/${offset}`;
+      const before = this.#served.get(place);
+      if (before !== undefined && before !== record) throw new Error(`I2: ${place} was ${before}, now it is ${record}`);
+      this.#served.set(place, record);
+      this.#world.count("record read");
     }
   }
 
@@ -265,6 +396,7 @@ export class History {
       clock: process.clock,
       random: this.#random,
       logger: silentLogger,
+      graceMs: GRACE_MS,
       checkpointEvery: 3 + Math.floor(this.#random.float() * 3),
     });
     this.#chains.push(chain);
@@ -284,9 +416,9 @@ export class History {
   }
 
   async #check(): Promise<void> {
-    const { server } = this.#world;
+    const { server, chain: links } = this.#world;
     const starts = Array.from({ length: PARTITIONS }, () => 0);
-    const truth = await digestsFromZero(server, new ShardState(SHARD), (state) => {
+    const truth = await digestsFromZero(links, new ShardState(SHARD), (state) => {
       for (const [partition, before] of starts.entries()) {
         const start = startOf(state, partition);
         if (start < before)
@@ -318,6 +450,12 @@ export class History {
         throw new Error(`I1: acked ${ack.record} at ${ack.partition}/${ack.offset}, the log has ${found?.record}`);
       }
       if (found.epoch !== ack.epoch) throw new Error(`I4: acked under epoch ${ack.epoch}, stored under ${found.epoch}`);
+    }
+    for (const [place, record] of this.#served) {
+      const [partition = 0, offset = 0] = place.split("/").map(Number);
+      const found = logs[partition]?.[offset];
+      if (found !== undefined && found.record !== record)
+        throw new Error(`I2: a reader got ${record} at ${place}, the log has ${found.record}`);
     }
     const all = logs.flat().flatMap((entry) => entry?.record ?? []);
     if (new Set(all).size !== all.length) throw new Error(`I2: a record twice in ${all.join()}`);
@@ -389,6 +527,25 @@ export class History {
     if (orphans < 0) throw new Error(`I1: the chain names ${named} data objects, ${-orphans} of them are gone`);
     if (orphans > 0) this.#world.count("orphan");
   }
+}
+
+/** Data objects of epochs below `epoch` that no extent lies in. */
+async function unnamed(store: ObjectStore, state: ShardState, epoch: Epoch): Promise<ObjectKey[]> {
+  const named = new Set(Array.from(state.dataObjects, ({ key }) => key));
+  const found: ObjectKey[] = [];
+  for await (const { key } of store.list("data/")) {
+    const name = parseObjectName(key);
+    if (name?.kind === "data" && name.epoch < epoch && !named.has(key)) found.push(key);
+  }
+  return found;
+}
+
+function isOverWithout(error: unknown): boolean {
+  return error instanceof InvariantError && error.message.includes("without owning");
+}
+
+function sleep(process: SimProcess, delayMs: number): Promise<void> {
+  return new Promise((resolve) => process.clock.schedule(delayMs, resolve));
 }
 
 interface LogEntry {

@@ -6,7 +6,7 @@ const HISTORIES = Number(process.env["TIERLOG_TEST_HISTORIES"] ?? 4000);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 
 /** Each must have happened somewhere, or the histories prove less than they claim. */
-const PUTS = ["put fence", "put append", "put trim", "put data", "put checkpoint"];
+const PUTS = ["put fence", "put append", "put trim", "put replace", "put boundary", "put data", "put checkpoint"];
 const REQUESTS = [...PUTS, "get link", "get checkpoint", "list", "delete"];
 const FAULTS = [
   ...REQUESTS.map((request) => `lost request of ${request}`),
@@ -14,6 +14,7 @@ const FAULTS = [
   ...[...PUTS, "delete"].map((request) => `late landing of ${request}`),
   ...[...PUTS, "delete"].map((request) => `landing after death of ${request}`),
   "pause",
+  "long pause",
   "crash",
   "damaged checkpoint",
   "cut checkpoint",
@@ -33,6 +34,13 @@ const EVENTS = [
   "orphan",
   "trim",
   "void trim",
+  "replace",
+  "void replace",
+  "links deleted",
+  "data objects deleted",
+  "landing in a deleted slot",
+  "read of a deleted object",
+  "record read",
 ];
 
 test(`I1, I2, I4, C12 hold over ${HISTORIES} histories of 2 to 3 writers with data objects, trims, checkpoints, crashes, lost answers, late landings, damage and pauses`, async () => {

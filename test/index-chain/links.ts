@@ -93,6 +93,7 @@ export function chain(
     random,
     logger: options.logger ?? silentLogger,
     checkpointEvery: options.checkpointEvery ?? 1_000_000,
+    graceMs: 3_600_000,
   });
 }
 

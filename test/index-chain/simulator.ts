@@ -24,6 +24,9 @@ export class World {
   /** What happened, for "every kind of fault must have occurred". */
   readonly seen: Map<string, number>;
   readonly #server = createMemoryStore();
+  /** Each link as it first landed: what the chain is, whatever was deleted or landed in its place since. */
+  readonly chain = createMemoryStore();
+  readonly #damaged = new Set<ObjectKey>();
   readonly #requests: Request[] = [];
   readonly #timers: Timer[] = [];
   #nowMs = 1_700_000_000_000;
@@ -49,10 +52,18 @@ export class World {
     return new SimProcess(this, name);
   }
 
+  async linkLanded(key: ObjectKey, body: Uint8Array): Promise<void> {
+    const outcome = await this.chain.put(key, body, { condition: { kind: "if-absent" } });
+    if (outcome.kind !== "written") this.count("landing in a deleted slot");
+  }
+
   /** No more faults: what is under way lands and is answered. */
   calm(): void {
     this.#faultsLeft = 0;
-    for (const request of this.#requests) request.process.pausedSteps = 0;
+    for (const { process } of this.#requests) {
+      process.pausedSteps = 0;
+      process.resume();
+    }
   }
 
   /** The store as it stands, past all faults. */
@@ -103,6 +114,7 @@ export class World {
   async step(): Promise<boolean> {
     for (const process of new Set([...this.#requests, ...this.#timers].map((waiting) => waiting.process))) {
       if (process.pausedSteps > 0) process.pausedSteps--;
+      if (process.pausedSteps === 0) process.resume();
     }
     if (this.#faultsLeft > 0 && this.random.float() < this.#faultRate && (await this.#fault())) {
       this.#faultsLeft--;
@@ -126,6 +138,7 @@ export class World {
       );
       if (paused === undefined) return false;
       paused.process.pausedSteps = 0;
+      paused.process.resume();
       return true;
     }
     await choices[Math.floor(this.random.float() * choices.length)]?.();
@@ -156,8 +169,11 @@ export class World {
     }
     if (request === undefined) return false;
     if (kind === 3) {
-      this.count("pause");
-      request.process.pausedSteps = 5 + Math.floor(this.random.float() * 60);
+      const long = this.random.float() < 0.5;
+      this.count(long ? "long pause" : "pause");
+      request.process.pausedSteps = (long ? 150 : 5) + Math.floor(this.random.float() * 60);
+      // A machine that is suspended: one of its clocks stands still.
+      if (long && this.random.float() < 0.5) request.process.suspend();
       return true;
     }
     const lost = new ObjectStoreError(
@@ -182,8 +198,11 @@ export class World {
 
   /** Bit rot, or a torn copy: what it held was right once. */
   async #damageNewestCheckpoint(): Promise<boolean> {
-    let newest: ObjectKey | undefined;
-    for await (const { key } of this.#server.list("checkpoint/")) newest = key;
+    const keys: ObjectKey[] = [];
+    for await (const { key } of this.#server.list("checkpoint/")) keys.push(key);
+    const [before, newest] = keys.slice(-2);
+    // Of two, one stays: behind a boundary nothing else says what the links did. Of one, none: another may take its place unread.
+    if (before === undefined || this.#damaged.has(before)) return false;
     const stored = newest === undefined ? undefined : await this.#server.get(newest);
     if (newest === undefined || stored === undefined) return false;
     const at = Math.floor(this.random.float() * stored.body.length);
@@ -191,6 +210,7 @@ export class World {
     const damaged = cut ? stored.body.subarray(0, at) : Uint8Array.from(stored.body);
     if (!cut) damaged[at] = (damaged[at] ?? 0) ^ 0x10;
     await this.#server.put(newest, damaged, { condition: { kind: "none" } });
+    this.#damaged.add(newest);
     this.damagedCheckpoints++;
     this.count(cut ? "cut checkpoint" : "damaged checkpoint");
     return true;
@@ -259,6 +279,8 @@ export class SimProcess {
   readFirstLink = false;
   onCrash: () => void = () => undefined;
   readonly #world: World;
+  #suspendedAtMs: number | undefined;
+  #lostMs = 0;
 
   constructor(world: World, name: string) {
     this.#world = world;
@@ -269,11 +291,21 @@ export class SimProcess {
     return this.alive && this.pausedSteps === 0;
   }
 
+  /** Its monotonic clock stands still until `resume`. */
+  suspend(): void {
+    this.#suspendedAtMs ??= this.#world.nowMs;
+  }
+
+  resume(): void {
+    if (this.#suspendedAtMs !== undefined) this.#lostMs += this.#world.nowMs - this.#suspendedAtMs;
+    this.#suspendedAtMs = undefined;
+  }
+
   get clock(): Clock {
     const world = this.#world;
     return {
       now: () => world.nowMs,
-      monotonic: () => world.nowMs,
+      monotonic: () => (this.#suspendedAtMs ?? world.nowMs) - this.#lostMs,
       schedule: (delayMs, callback) => world.schedule(this, delayMs, callback),
     };
   }
@@ -296,8 +328,9 @@ export class SimProcess {
         const copy = Uint8Array.from(body);
         return send(`put ${kind}`, options, async (server) => {
           const outcome = await server.put(key, copy, { condition: options.condition });
-          if (kind === "checkpoint" && outcome.kind === "written") {
-            this.#world.landedCheckpoints.push({ key, body: copy });
+          if (outcome.kind === "written") {
+            if (kind === "checkpoint") this.#world.landedCheckpoints.push({ key, body: copy });
+            if (key.startsWith("index/")) await this.#world.linkLanded(key, copy);
           }
           return outcome;
         });
@@ -331,8 +364,14 @@ function entryKind(body: Uint8Array): string {
   const view = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const writerIdBytes = view.readUInt16BE(64 + 32);
   const type = view.readUInt8(64 + 32 + 2 + writerIdBytes + 8 + 4);
-  if (type === 3) return "trim";
-  return type === 4 ? "fence" : "append";
+  return (
+    new Map([
+      [2, "replace"],
+      [3, "trim"],
+      [4, "fence"],
+      [7, "boundary"],
+    ]).get(type) ?? "append"
+  );
 }
 
 function remove<T>(list: T[], item: T): void {

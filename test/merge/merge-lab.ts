@@ -42,7 +42,14 @@ export class MergeLab {
     this.raw = raw;
     const runtime = { clock: systemClock, random: this.random, logger: silentLogger };
     this.store = settling(raw, { ...runtime, deadlineMs: 2000, requestTimeoutMs: 1000 });
-    this.chain = new IndexChain({ store: this.store, shard: SHARD, writerId: "lab", checkpointEvery: 1e6, ...runtime });
+    this.chain = new IndexChain({
+      store: this.store,
+      shard: SHARD,
+      writerId: "lab",
+      checkpointEvery: 1e6,
+      graceMs: 3_600_000,
+      ...runtime,
+    });
   }
 
   /** One link: inline, or with one data object. */

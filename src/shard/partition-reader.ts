@@ -120,13 +120,15 @@ async function readView(
   from: number,
   maxBytes: number,
 ): Promise<BatchesRead> {
-  const extents = await viewBehind(shard, id, from);
+  // Numbers of objects mean something only in the state that they come from: a reader's view may be thrown away for another one.
+  const state = await viewBehind(shard, id, from);
+  const extents = state.extents(id);
   const start = extents?.startOffset ?? 0;
   const end = extents?.nextOffset ?? 0;
   if (from < start || from > end) throw new OffsetOutOfRangeError(from, start, end);
   if (extents === undefined || from === end) return { batches: [], nextOffset: from as Offset };
 
-  const runs = await collectRuns(shard.chainState, extents, sparseIndexes, id, from, maxBytes);
+  const runs = await collectRuns(state, extents, sparseIndexes, id, from, maxBytes);
   try {
     return await batchesOf(runs, cache, from, maxBytes);
   } catch (error) {
@@ -164,18 +166,16 @@ async function batchesOf(
   return { batches, nextOffset };
 }
 
-/** The extents of a partition in a view that reaches past `from`, or as far as the chain goes. */
-async function viewBehind(shard: ReadView, id: PartitionId, from: number): Promise<ExtentList | undefined> {
-  const known = shard.knownState?.extents(id);
-  if (known !== undefined && from < known.nextOffset) return known;
+/** A view that reaches past `from`, or as far as the chain goes. */
+async function viewBehind(shard: ReadView, id: PartitionId, from: number): Promise<ShardState> {
+  const reachesBehind = (state: ShardState | undefined): boolean => from < (state?.extents(id)?.nextOffset ?? 0);
+  const known = shard.knownState;
+  if (known !== undefined && reachesBehind(known)) return known;
   try {
-    return (await shard.refresh()).extents(id);
+    return await shard.refresh();
   } catch (error) {
     // A link that cannot be read stops writers, not those who read below it.
-    const readable = shard.chainState.extents(id);
-    if (isTierlogError(error) && error.kind === "data" && readable !== undefined && from < readable.nextOffset) {
-      return readable;
-    }
+    if (isTierlogError(error) && error.kind === "data" && reachesBehind(shard.chainState)) return shard.chainState;
     throw error;
   }
 }

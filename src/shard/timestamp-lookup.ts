@@ -239,34 +239,34 @@ function latestBehind(lists: readonly ArrayLike<number>[], before: Ranked | unde
 export async function findOffsetAt(options: TimestampLookupOptions, timestampMs: number): Promise<OffsetAtTime> {
   const { shard } = options;
   let from = 0 as Offset;
-  const look = (state: ShardState): Promise<TimestampedOffset | undefined> =>
+  const look = (): Promise<TimestampedOffset | undefined> =>
     onWhatIsLeft(options, (left) =>
       readThroughMerges(shard, options.id, async () => {
-        const lookup = new TimestampLookup(left, state);
+        const lookup = new TimestampLookup(left, shard.chainState);
         const found = await lookup.first(timestampMs, Math.max(from, lookup.start) as Offset);
         from = Math.max(from, lookup.end) as Offset;
         return found;
       }),
     );
-  const known = shard.knownState === undefined ? undefined : await look(shard.knownState);
+  const known = shard.knownState === undefined ? undefined : await look();
   if (known !== undefined) return { found: known, end: from };
   let unreadable: unknown;
-  const state = await shard.refresh().catch((error: unknown) => {
+  await shard.refresh().catch((error: unknown) => {
     if (!isTierlogError(error) || error.kind !== "data") throw error;
     // A link that cannot be read stops writers, not those who look below it.
     unreadable = error;
-    return shard.chainState;
   });
-  const found = await look(state);
+  const found = await look();
   if (found === undefined && unreadable !== undefined) throw unreadable;
   return { found, end: from };
 }
 
 /** The record of a partition with the highest timestamp, of several the first; undefined where there is no record. */
 export async function findLatest(options: TimestampLookupOptions): Promise<TimestampedOffset | undefined> {
-  const state = await options.shard.refresh();
+  const { shard, id } = options;
+  await shard.refresh();
   return await onWhatIsLeft(options, (left) =>
-    readThroughMerges(options.shard, options.id, () => new TimestampLookup(left, state).latest()),
+    readThroughMerges(shard, id, () => new TimestampLookup(left, shard.chainState).latest()),
   );
 }
 

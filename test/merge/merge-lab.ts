@@ -46,8 +46,8 @@ export class MergeLab {
       store: this.store,
       shard: SHARD,
       writerId: "lab",
-      graceMs: 3_600_000,
       checkpointEvery: 1e6,
+      graceMs: 3_600_000,
       ...runtime,
     });
   }

@@ -84,4 +84,5 @@ test("1,000 uneven partitions for a day: extents grow with the logarithm, no par
   const { dataBytes } = shard.objects();
   expect(dataBytes).toBeLessThan(2.2 * shard.liveBytes);
   expect(shard.mergedBytes / shard.appendedBytes).toBeLessThan(2 * TIERS);
-});
+  // A day of flushes; alone it takes a few seconds.
+}, 120_000);

@@ -34,8 +34,8 @@ export function tomlSettings(text: string, file: string, directory: string): Set
 export function suggestion(path: string): string {
   const name = path.slice(path.lastIndexOf(".") + 1);
   const siblings = [...CONFIG_KEYS.map((key) => key.path), ...tables];
-  const sameName = siblings.find((sibling) => sibling.endsWith(`.${name}`));
-  const found = sameName ?? nearest(path, siblings);
+  const sameName = siblings.filter((sibling) => sibling.endsWith(`.${name}`));
+  const found = nearest(path, sameName) ?? sameName[0] ?? nearest(path, siblings);
   return found === undefined ? "" : `; did you mean ${found}?`;
 }
 

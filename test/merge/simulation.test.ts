@@ -79,8 +79,8 @@ test("1,000 uneven partitions for a day: extents grow with the logarithm, no par
     return sum + inline;
   }, 0);
   const segments = Math.ceil((2 * shard.liveBytes) / LIMITS.segmentBytes);
-  expect(shard.extents - inlineExtents).toBeLessThanOrEqual(segments + partitions * 7 * 3);
-  expect(extentsMax).toBeLessThan(3 * LIMITS.extentsMax);
+  expect(shard.extents - inlineExtents).toBeLessThanOrEqual(segments + partitions * 7 * TIERS);
+  expect(extentsMax).toBeLessThan(partitions * 7 * TIERS + 2 * LIMITS.extentsMax);
   const { dataBytes } = shard.objects();
   expect(dataBytes).toBeLessThan(2.2 * shard.liveBytes);
   expect(shard.mergedBytes / shard.appendedBytes).toBeLessThan(2 * TIERS);

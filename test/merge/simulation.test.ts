@@ -11,8 +11,8 @@ const TIERS = new SizeTiers(LIMITS.segmentBytes).count;
 const OVERHEAD = 75;
 const MAX_AGE_S = 600;
 /** Between two flushes; between two looks. */
-const FLUSH_S = 4;
-const LOOK_S = 60;
+const FLUSH_S = 8;
+const LOOK_S = 120;
 
 /** A simulated time; each look merges what is settled since the one before. */
 function run(shard: SimulatedShard, seconds: number, flush: () => void): { extentsMax: number } {

@@ -197,9 +197,10 @@ class Replacement {
     const superseded = state.supersededDigest(ranges);
     if (superseded === undefined) throw new InvariantError("extents are as they were, and have no digest");
     const kept = new Set(ranges.map(partitionKey));
-    const extents = this.#extents
-      .filter((extent) => kept.size === this.#job.ranges.length || kept.has(partitionKey(extent)))
-      .map(({ blocks: _, ...extent }): LinkExtent => ({ ...extent, object: 1 }));
+    const extents: LinkExtent[] = [];
+    for (const { blocks: _, ...extent } of this.#extents) {
+      if (kept.has(partitionKey(extent))) extents.push({ ...extent, object: 1 });
+    }
     return [{ type: "replace", objects: [this.#object], ranges, superseded, extents }];
   }
 

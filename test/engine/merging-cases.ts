@@ -116,7 +116,7 @@ export function mergingCases(openPlace: () => Promise<Place>): void {
         for (let i = 0; i < 3; i++) {
           const records = Array.from({ length: 1 + ((round + i) % 3) }, () => record(i === 0 ? 9000 : 60));
           await Promise.all(
-            partitions.map((partition, p) => (p === 2 && i > 0 ? undefined : partition.append(records))),
+            partitions.map((partition, p) => (p === 2 && i > 0 ? Promise.resolve() : partition.append(records))),
           );
           await engine.flush();
         }
@@ -245,7 +245,7 @@ export function mergingCases(openPlace: () => Promise<Place>): void {
     const engine = await open({ flush: { lingerMs: 1 } });
     const partitions = await topicOf(engine, 4);
     const appended: string[][] = [[], [], [], []];
-    let isOver = false;
+    const over = new AbortController();
     const producers = partitions.map(async (partition, p) => {
       for (let i = 0; i < 60; i++) {
         const one = record(20 + ((i * 37) % 400));
@@ -254,10 +254,10 @@ export function mergingCases(openPlace: () => Promise<Place>): void {
       }
     });
     const merging = (async () => {
-      while (!isOver) await clock.mergeAll();
+      while (!over.signal.aborted) await clock.mergeAll();
     })();
     await Promise.all(producers);
-    isOver = true;
+    over.abort();
     await merging;
     await clock.mergeAll();
     for (const [p, partition] of partitions.entries()) {

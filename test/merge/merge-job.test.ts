@@ -241,7 +241,7 @@ describe("what goes wrong", () => {
         },
       },
     });
-    await expect(merging).rejects.toThrow();
+    await expect(merging).rejects.toThrow("closed");
     expect(await lab.dataKeys()).toEqual(keys);
     expect(lab.abandoned.length).toBe(1);
     const after = await lab.contents(0);

@@ -75,7 +75,8 @@ export class MergeLab {
       }
     }
     const object = where === "inline" ? 0 : 1;
-    const linked = directory.extents.map(({ blocks: _, ...extent }): LinkExtent => ({ ...extent, object }));
+    const linked: LinkExtent[] = [];
+    for (const { blocks: _, ...extent } of directory.extents) linked.push({ ...extent, object });
     if (where === "inline") {
       await this.chain.commit([{ type: "append", objects: [], extents: linked }], chunks);
       return;

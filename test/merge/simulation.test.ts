@@ -11,8 +11,8 @@ const TIERS = new SizeTiers(LIMITS.segmentBytes).count;
 const OVERHEAD = 75;
 const MAX_AGE_S = 600;
 /** Between two flushes; between two looks. */
-const FLUSH_S = 4;
-const LOOK_S = 60;
+const FLUSH_S = 8;
+const LOOK_S = 120;
 
 /** A simulated time; each look merges what is settled since the one before. */
 function run(shard: SimulatedShard, seconds: number, flush: () => void): { extentsMax: number } {
@@ -79,8 +79,8 @@ test("1,000 uneven partitions for a day: extents grow with the logarithm, no par
     return sum + inline;
   }, 0);
   const segments = Math.ceil((2 * shard.liveBytes) / LIMITS.segmentBytes);
-  expect(shard.extents - inlineExtents).toBeLessThanOrEqual(segments + partitions * 7 * 3);
-  expect(extentsMax).toBeLessThan(3 * LIMITS.extentsMax);
+  expect(shard.extents - inlineExtents).toBeLessThanOrEqual(segments + partitions * 7 * TIERS);
+  expect(extentsMax).toBeLessThan(partitions * 7 * TIERS + 2 * LIMITS.extentsMax);
   const { dataBytes } = shard.objects();
   expect(dataBytes).toBeLessThan(2.2 * shard.liveBytes);
   expect(shard.mergedBytes / shard.appendedBytes).toBeLessThan(2 * TIERS);

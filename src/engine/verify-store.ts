@@ -15,7 +15,7 @@ import { dataProblem, readTwice } from "./verify/data-problem.ts";
 import { DeepCheck } from "./verify/deep-check.ts";
 import { Findings, type Finding, type FindingCode } from "./verify/finding.ts";
 import { foldShard, type FoldedShard } from "./verify/fold-shard.ts";
-import { checkProbeNames, listShard, listShards, listTop } from "./verify/inventory.ts";
+import { checkProbeNames, listShards, listTop } from "./verify/inventory.ts";
 import { Verification, type VerifyProgress } from "./verify/verification.ts";
 
 export type { WorkerPool } from "./verify/batch-checks.ts";
@@ -152,7 +152,7 @@ async function verify(verification: Verification, { config, options, deep }: Run
 
   const folded: FoldedShard[] = [];
   for (const shard of shards) {
-    const one = await foldShard(verification, await listShard(verification, shard));
+    const one = await foldShard(verification, shard);
     folded.push(one);
     totals.shards++;
     totals.liveLinks += one.liveLinks;

@@ -19,7 +19,10 @@ import type { Verification } from "./verification.ts";
 const TAIL_BYTES = 64 * 1024;
 
 /** What is left to check of a data object: its batches, as far as they are there. */
-export type DataObjectState = { readonly kind: "unusable" } | { readonly kind: "there"; readonly sizeBytes: number };
+export type DataObjectState =
+  | { readonly kind: "missing" }
+  | { readonly kind: "unusable" }
+  | { readonly kind: "there"; readonly sizeBytes: number };
 
 /**
  * Is the object there, as long as its link says, and does its footer say what the chain says? One GET of its end, a second where the
@@ -40,15 +43,7 @@ export async function checkDataObject(
     findings.add({ code, key, position, problem: `${problem}; readers find their way by its batches` });
     return { kind: "there", sizeBytes };
   }
-  if (found === undefined) {
-    findings.add({
-      code: "missing-data-object",
-      key,
-      ranges: extents,
-      problem: "does not exist, and the chain names it",
-    });
-    return { kind: "unusable" };
-  }
+  if (found === undefined) return { kind: "missing" };
   if (found.footer === undefined) {
     const actual = found.sizeBytes;
     const cut = extents.filter(({ position, lengthBytes }) => position + lengthBytes > actual);

@@ -2,8 +2,10 @@ import type { ObjectKey, Seq } from "../../domain.ts";
 import { isTierlogError } from "../../errors.ts";
 import type { DataObjectRef } from "../../index-chain/link-entries.ts";
 import { readLink } from "../../index-chain/read-link.ts";
+import type { ShardState } from "../../index-chain/shard-state.ts";
 import { indexKey } from "../../object-store/object-names.ts";
 import { checkDataObject } from "./check-data-object.ts";
+import { currentState } from "./current-state.ts";
 import type { DeepCheck } from "./deep-check.ts";
 import type { FoldedShard } from "./fold-shard.ts";
 import { listDataObjects } from "./inventory.ts";
@@ -13,6 +15,7 @@ import { eachOf, type Verification } from "./verification.ts";
 /** Objects under way at once: with deep checks each holds a window of 8 MiB. */
 const OBJECTS_AT_ONCE = 8;
 const DEEP_AT_ONCE = 4;
+const GONE_MEANWHILE = "was there, and is gone or shorter before all of it was checked";
 
 export interface ObjectCounts {
   dataObjects: number;
@@ -32,13 +35,44 @@ export async function checkObjects(
   const counts: ObjectCounts = { dataObjects: 0, dataObjectBytes: 0, extents: 0, records: 0, bytes: 0 };
   const { objects, bytes } = sizeOfWork(folded, verification, deep !== undefined);
   verification.begin(`checking what shard ${shard} names`, objects, deep === undefined ? 0 : bytes);
+  const gone: Gone[] = [];
   const check = async ({ object, extents }: ObjectExtents): Promise<void> => {
-    if (object < 0) await checkData(verification, state.dataObject(object), extents, counts, deep);
-    else if (deep !== undefined) await checkInline(verification, folded, object as number as Seq, extents, deep);
+    const missing =
+      object < 0
+        ? await checkData(verification, state.dataObject(object), extents, counts, deep)
+        : deep === undefined
+          ? undefined
+          : await checkInline(folded, object as number as Seq, extents, deep);
+    if (missing !== undefined) gone.push(missing);
     verification.did(1);
   };
   await eachOf(counted(folded, verification, counts, deep), deep === undefined ? OBJECTS_AT_ONCE : DEEP_AT_ONCE, check);
+  if (gone.length > 0) await reportGone(verification, state, gone);
   return counts;
+}
+
+/** An object that is not there, with what the state has of it. */
+interface Gone {
+  readonly code: "missing-data-object" | "missing-index-file";
+  readonly key: ObjectKey;
+  readonly extents: readonly PlacedExtent[];
+  readonly problem: string;
+}
+
+/** Is an object lost, or was it merged and deleted since its chain was read? Only what the chain names by now is lost. */
+async function reportGone(verification: Verification, state: ShardState, gone: readonly Gone[]): Promise<void> {
+  const now = await currentState(verification, state);
+  for (const { code, key, extents, problem } of gone) {
+    const ranges = extents.filter((extent) => {
+      const list = now.extents(extent);
+      if (list === undefined) return false;
+      const at = list.find(extent.baseOffset);
+      if (at >= list.count) return false;
+      const { baseOffset, object } = list.at(at);
+      return baseOffset === extent.baseOffset && now.objectKey(object) === key;
+    });
+    if (ranges.length > 0) verification.findings.add({ code, key, ranges, problem });
+  }
 }
 
 /** The groups that there is something to check of, while all are counted, and leader epochs looked at. */
@@ -83,29 +117,29 @@ async function checkData(
   extents: readonly PlacedExtent[],
   counts: ObjectCounts,
   deep: DeepCheck | undefined,
-): Promise<void> {
+): Promise<Gone | undefined> {
   counts.dataObjects++;
   counts.dataObjectBytes += ref.sizeBytes;
   const found = await checkDataObject(verification, ref, extents);
-  if (found.kind === "unusable" || deep === undefined) return;
+  const code = "missing-data-object";
+  if (found.kind === "missing")
+    return { code, key: ref.key, extents, problem: "does not exist, and the chain names it" };
+  if (found.kind === "unusable" || deep === undefined) return undefined;
   const there = extents.filter(({ position, lengthBytes }) => position + lengthBytes <= found.sizeBytes);
-  if (await deep.check(ref.key, there)) return;
-  const problem = "was there, and is gone or shorter before all of it was checked";
-  verification.findings.add({ code: "missing-data-object", key: ref.key, ranges: there, problem });
+  if (await deep.check(ref.key, there)) return undefined;
+  return { code, key: ref.key, extents: there, problem: GONE_MEANWHILE };
 }
 
 /** What is wrong with the index file as such was reported when it was folded. */
 async function checkInline(
-  verification: Verification,
   { shard, misplaced, isBroken }: FoldedShard,
   seq: Seq,
   extents: readonly PlacedExtent[],
   deep: DeepCheck,
-): Promise<void> {
+): Promise<Gone | undefined> {
   const key = indexKey(shard, seq);
-  if (misplaced.has(seq) || (await deep.check(key, extents)) || isBroken(seq)) return;
-  const problem = "was there, and is gone or shorter before all of it was checked";
-  verification.findings.add({ code: "missing-index-file", key, ranges: extents, problem });
+  if (misplaced.has(seq) || (await deep.check(key, extents)) || isBroken(seq)) return undefined;
+  return { code: "missing-index-file", key, extents, problem: GONE_MEANWHILE };
 }
 
 /** Reports where the leader epoch of a partition goes back: an older writer's records behind a newer one's. */

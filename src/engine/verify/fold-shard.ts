@@ -5,9 +5,10 @@ import { ShardState } from "../../index-chain/shard-state.ts";
 import { indexKey } from "../../object-store/object-names.ts";
 import { checkBoundary } from "./check-boundary.ts";
 import { checkCheckpoint } from "./check-checkpoint.ts";
+import { currentState } from "./current-state.ts";
 import { dataProblem } from "./data-problem.ts";
 import type { FindingCode, FoundRange } from "./finding.ts";
-import type { SeqRange, ShardInventory } from "./inventory.ts";
+import { listShard, type SeqRange, type ShardInventory } from "./inventory.ts";
 import type { Verification } from "./verification.ts";
 
 export interface FoldedShard {
@@ -34,9 +35,13 @@ export interface FoldedShard {
   readonly namedBehind: ReadonlySet<ObjectKey>;
   /** The first seq that was not looked at: what stands there came after the check began. */
   readonly end: Seq;
+  /** All behind `state` was deleted while it was read: its owner has moved the boundary above it. */
+  readonly isOvertaken: boolean;
 }
 
 const READ_AHEAD = 16;
+/** A shard whose links are deleted while they are read is listed again: each time its owner has waited a `gc.grace`. */
+const LISTED_TIMES_MAX = 3;
 
 type Outcome = { readonly kind: "link"; readonly link: Link } | ({ readonly kind: "broken" } & Break);
 
@@ -57,7 +62,16 @@ interface Break {
  * then links are only read. What is wrong below the boundary that the fold comes to is no damage: links there may be gone, and what
  * stands there may be a late PUT.
  */
-export async function foldShard(verification: Verification, inventory: ShardInventory): Promise<FoldedShard> {
+export async function foldShard(verification: Verification, shard: ShardId): Promise<FoldedShard> {
+  for (let time = 1; ; time++) {
+    const folded = await foldListed(verification, await listShard(verification, shard, time === 1));
+    if (folded.isOvertaken && time < LISTED_TIMES_MAX) continue;
+    await checkBoundary(verification, folded);
+    return folded;
+  }
+}
+
+async function foldListed(verification: Verification, inventory: ShardInventory): Promise<FoldedShard> {
   const fold = new Fold(verification, inventory);
   const { shard, through, gaps, indexFiles } = inventory;
   verification.begin(`reading the chain of shard ${shard}`, indexFiles);
@@ -69,9 +83,7 @@ export async function foldShard(verification: Verification, inventory: ShardInve
     from = gap.last + 1;
   }
   await foldRun(verification, shard, fold, from, end);
-  const folded = fold.end();
-  await checkBoundary(verification, folded);
-  return folded;
+  return fold.end();
 }
 
 /** The links `start` … `end` − 1, some of them read ahead. */
@@ -149,11 +161,16 @@ class Fold {
     }
   }
 
-  end(): FoldedShard {
+  async end(): Promise<FoldedShard> {
     const boundary = Math.max(this.#state.boundary, this.#boundaryBehind) as Seq;
+    // What was listed and then is not there may have been deleted by its owner, who has moved the boundary meanwhile.
+    const isBroken = this.#breaks.length > 0 || this.#overcome.length > 0;
+    const now = isBroken ? (await currentState(this.#verification, this.#state)).boundary : boundary;
     const reported: Break[] = [];
-    for (const { breaks, checkpoint } of this.#overcome) reported.push(...this.#report(breaks, boundary, checkpoint));
-    reported.push(...this.#report(this.#breaks, this.#state.boundary, undefined));
+    for (const { breaks, checkpoint } of this.#overcome)
+      reported.push(...this.#report(breaks, Math.max(now, boundary) as Seq, checkpoint));
+    const unfolded = this.#report(this.#breaks, now, undefined);
+    reported.push(...unfolded);
     const missingBelow = this.#inventory.gaps.reduce(
       (sum, { first, last }) => sum + Math.max(0, Math.min(last + 1, boundary) - first),
       0,
@@ -172,6 +189,7 @@ class Fold {
       isBroken: (seq) => reported.some((range) => range.seq <= seq && seq <= (range.lastSeq ?? range.seq)),
       namedBehind: new Set([...this.#namedBehind].filter(([, seq]) => seq >= this.#state.boundary).map(([key]) => key)),
       end: this.#nextSeq as Seq,
+      isOvertaken: this.#breaks.length > 0 && unfolded.length === 0,
     };
   }
 

@@ -68,15 +68,19 @@ export async function listShards(verification: Verification): Promise<ReadonlySe
 
 /**
  * Lists what a shard has. Checkpoints first: a checkpoint that is there says that its link is; listed second, the links of a running
- * writer would seem to end before its newest checkpoint.
+ * writer would seem to end before its newest checkpoint. `reportsForeign`: names that are not tierlog's become findings.
  */
-export async function listShard(verification: Verification, shard: ShardId): Promise<ShardInventory> {
+export async function listShard(
+  verification: Verification,
+  shard: ShardId,
+  reportsForeign: boolean,
+): Promise<ShardInventory> {
   const { store, calls } = verification;
   const checkpoints: Seq[] = [];
   for await (const { key } of store.list(checkpointPrefix(shard), calls)) {
     const name = parseObjectName(key);
     if (name?.kind === "checkpoint") checkpoints.push(name.seq);
-    else reportForeign(verification, key);
+    else if (reportsForeign) reportForeign(verification, key);
   }
   let indexFiles = 0;
   const gaps: SeqRange[] = [];
@@ -87,7 +91,7 @@ export async function listShard(verification: Verification, shard: ShardId): Pro
       indexFiles++;
       if (name.seq > nextSeq) gaps.push({ first: nextSeq as Seq, last: (name.seq - 1) as Seq });
       nextSeq = name.seq + 1;
-    } else reportForeign(verification, key);
+    } else if (reportsForeign) reportForeign(verification, key);
   }
   const newest = checkpoints.at(-1);
   if (newest !== undefined && newest >= nextSeq) {

@@ -1,8 +1,8 @@
 import { Damage } from "./bytes.ts";
 import { checkpointKey, decodeCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { decodeFooter, type Footer } from "./data-object.ts";
-import { FoldState, type ChainFence, type Merge, type StateExtent } from "./fold-state.ts";
-import { decodeIndexFile, indexKey } from "./index-file.ts";
+import { FoldState, type ChainFence, type Merge } from "./fold-state.ts";
+import { decodeIndexFile, indexKey, type StateExtent } from "./index-file.ts";
 import { decodeBatches, type FoundRecord } from "./record-batch.ts";
 import type { StoreReader } from "./store-reader.ts";
 

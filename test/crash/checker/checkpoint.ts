@@ -1,5 +1,5 @@
 import { checkCrc, Reader } from "./bytes.ts";
-import type { StateExtent } from "./fold-state.ts";
+import type { StateExtent } from "./index-file.ts";
 
 /** The folded state that a checkpoint claims: docs/checkpoint-format.md. */
 export interface Checkpoint {

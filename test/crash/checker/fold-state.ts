@@ -2,20 +2,13 @@ import { createHash } from "node:crypto";
 
 import { Damage } from "./bytes.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { indexKey, NO_ID, type Link, type LinkEntry, type LinkExtent } from "./index-file.ts";
+import { indexKey, NO_ID, type Link, type LinkEntry, type LinkExtent, type StateExtent } from "./index-file.ts";
 
 export interface ChainFence {
   readonly seq: number;
   readonly epoch: number;
   readonly writeId: string;
   readonly journalId: string;
-}
-
-export interface StateExtent extends LinkExtent {
-  /** Of the index file in which it lies inline. */
-  readonly seq: number | undefined;
-  /** For messages: by what it came into the state. */
-  readonly where: string;
 }
 
 /** Extents that a replace put in the place of others. */

@@ -14,6 +14,14 @@ export interface LinkExtent {
   readonly object: { readonly name: string; readonly sizeBytes: number } | undefined;
 }
 
+/** An extent in the state of a shard. */
+export interface StateExtent extends LinkExtent {
+  /** Of the index file in which it lies inline. */
+  readonly seq: number | undefined;
+  /** For messages: by what it came into the state. */
+  readonly where: string;
+}
+
 /** Extents of one partition that a replace supersedes. */
 export interface LinkRange {
   readonly topicId: string;

@@ -73,6 +73,49 @@ describe("no damage", () => {
   });
 });
 
+describe("beside an owner who merges and deletes", () => {
+  /** As before anything was merged; once the first object is read whose name begins with `from`, all that was is done. */
+  async function overtaken(from: string): Promise<MergedStore> {
+    const store = await copyOf(merged.store);
+    const later = [9, 10, 11, 12, 13, 14, 15, 16, 17, 18].map(index);
+    await store.delete([...later, checkpoint(15), checkpoint(17), ...merged.segments]);
+    await put(store, checkpoint(3), merged.early);
+    let isDone = false;
+    const get: typeof store.get = async (key, options) => {
+      if (key.startsWith(from) && !isDone) {
+        isDone = true;
+        for (const name of [...later, checkpoint(15), checkpoint(17), ...merged.segments])
+          await put(store, name, await bytesOf(merged.store, name));
+        const links = Array.from({ length: BOUNDARY }, (_, seq) => index(seq));
+        await store.delete([...links, checkpoint(3), ...merged.superseded]);
+      }
+      return store.get(key, options);
+    };
+    return { ...merged, store: { ...store, get } };
+  }
+
+  test("all that was listed is gone before it is read: it is listed again", async () => {
+    const { findings, clean, totals } = await verified(await overtaken("index/"));
+    expect([findings, clean]).toEqual([[], true]);
+    expect([totals.extents, totals.checkedRecords]).toEqual([6, 2 * 204 + 4 * 2]);
+  });
+
+  test("what was folded is gone before it is read: it is merged, not lost", async () => {
+    const { findings, clean, totals } = await verified(await overtaken("data/"));
+    expect([findings, clean]).toEqual([[], true]);
+    expect(totals.extents).toBe(16);
+  });
+
+  test("what the chain still names by then is lost", async () => {
+    // The object is gone, and the chain ends without having merged it.
+    const early = await copy(merged);
+    await early.store.delete([merged.superseded[0], ...[10, 11, 12, 13, 14, 15, 16, 17, 18].map(index)]);
+    await early.store.delete([checkpoint(15), checkpoint(17)]);
+    const { findings } = await verified(early);
+    expect(findings.map(({ code, key }) => [code, key])).toEqual([["missing-data-object", merged.superseded[0]]]);
+  });
+});
+
 type Expected = readonly [code: FindingCode, key: string, ranges: readonly string[], problem: string];
 
 interface Case {

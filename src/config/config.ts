@@ -22,6 +22,7 @@ export interface Config {
   readonly fence: { readonly leaseMs: number };
   /** `system.retention`, for topics that say nothing themselves: `ms` and `bytes` (per partition), 0: off; how often it is looked at. */
   readonly retention: { readonly ms: number; readonly bytes: number; readonly checkIntervalMs: number };
+  readonly gc: GcConfig;
   readonly cache: { readonly tailSizeBytes: number; readonly sizeBytes: number };
 }
 
@@ -94,6 +95,18 @@ export interface CredentialsConfig {
   readonly accessKeyId: string;
   readonly secretAccessKey: Secret;
   readonly sessionToken: Secret | undefined;
+}
+
+/** How space in the store is freed: docs/gc.md. */
+export interface GcConfig {
+  /** In the background, in the shards that an engine owns. The grace holds either way. */
+  readonly enabled: boolean;
+  /** How long what nobody names any more is kept. The same in all processes of a store. */
+  readonly graceMs: number;
+  /** Between two rounds. */
+  readonly intervalMs: number;
+  /** Between two rounds that list what is in the store. */
+  readonly sweepIntervalMs: number;
 }
 
 export interface FlushConfig {

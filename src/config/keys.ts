@@ -187,6 +187,25 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
   key("system.retention.ms", "retention.ms", offOr(duration({ min: SECOND, max: 36_500 * DAY })), 0),
   key("system.retention.bytes", "retention.bytes", offOr(size({ min: KiB, max: 1024 * 1024 * GiB })), 0),
   key("system.retention.check_interval", "retention.checkIntervalMs", duration({ min: 100, max: DAY }), 5 * MINUTE),
+  key("system.gc.enabled", "gc.enabled", flag(), true),
+  key(
+    "system.gc.grace",
+    "gc.graceMs",
+    duration({
+      min: SECOND,
+      minWhy: "readers must have time to leave what was replaced",
+      max: 7 * DAY,
+      maxWhy: "a process waits that long for every delete, and begins anew when it is restarted",
+    }),
+    60 * MINUTE,
+  ),
+  key("system.gc.interval", "gc.intervalMs", duration({ min: 100, max: DAY }), 5 * MINUTE),
+  key(
+    "system.gc.sweep_interval",
+    "gc.sweepIntervalMs",
+    duration({ min: 100, minWhy: "each sweep lists the whole store", max: 7 * DAY }),
+    6 * 60 * MINUTE,
+  ),
   key("system.cache.tail_size", "cache.tailSizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 32 * MiB),
   key("system.cache.size", "cache.sizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
 ];

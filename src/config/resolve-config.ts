@@ -200,6 +200,12 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
       bytes: number("system.retention.bytes"),
       checkIntervalMs: number("system.retention.check_interval"),
     },
+    gc: {
+      enabled: values.get("system.gc.enabled") as boolean,
+      graceMs: number("system.gc.grace"),
+      intervalMs: number("system.gc.interval"),
+      sweepIntervalMs: number("system.gc.sweep_interval"),
+    },
     cache: { tailSizeBytes: number("system.cache.tail_size"), sizeBytes: number("system.cache.size") },
   });
 }

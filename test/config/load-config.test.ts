@@ -162,7 +162,7 @@ describe("one problem each", () => {
   });
 
   test("a path that is a file, told together with other problems", async () => {
-    const fileSystem = { stat: () => Promise.resolve({ sizeBytes: 1, identity: "" }) };
+    const fileSystem = { stat: () => Promise.resolve({ sizeBytes: 1, identity: "", modifiedAtMs: 0 }) };
     expect(await problems('[system]\npath = "data"\nshards = 0', { fileSystem })).toEqual([
       "system.shards: 0 is below the minimum of 1",
       'system.path: "/etc/tierlog/data" is a file; it must be a directory or not exist yet',
@@ -331,7 +331,7 @@ describe("the journal", () => {
     const toml = '[system.journal]\npath = "/var/journal"\n';
     const fileSystem = {
       stat: (path: string) =>
-        path === "/var/journal" ? Promise.resolve({ sizeBytes: 1, identity: "" }) : Promise.reject(failure("ENOENT")),
+        path === "/var/journal" ? Promise.resolve({ sizeBytes: 1, identity: "", modifiedAtMs: 0 }) : Promise.reject(failure("ENOENT")),
     };
     expect(await problems(`${toml}${journaled}`, { fileSystem })).toEqual([
       'system.journal.path: "/var/journal" is a file; it must be a directory or not exist yet',

@@ -21,6 +21,7 @@ export interface Overrides {
   readonly journal?: Partial<Config["journal"]>;
   readonly cache?: Partial<Config["cache"]>;
   readonly retention?: Partial<Config["retention"]>;
+  readonly gc?: Partial<Config["gc"]>;
 }
 
 /** A config for tests: memory, and a linger short enough not to wait for. */
@@ -78,6 +79,13 @@ export function testConfig(overrides: Overrides = {}): Config {
     },
     fence: { leaseMs: overrides.leaseMs ?? 0 },
     retention: { ms: 0, bytes: 0, checkIntervalMs: 300_000, ...overrides.retention },
+    gc: {
+      enabled: true,
+      graceMs: 3_600_000,
+      intervalMs: 600_000,
+      sweepIntervalMs: 21_600_000,
+      ...overrides.gc,
+    },
     index: { checkpointEvery: overrides.checkpointEvery ?? 256 },
     flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },

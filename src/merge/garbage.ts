@@ -51,7 +51,14 @@ export interface ShardView {
 }
 
 export type GarbageReason =
-  "below the boundary" | "older than two good ones" | "no link names it" | "superseded" | "upload of a dead writer";
+  | "below the boundary"
+  | "older than two good ones"
+  | "no link names it"
+  | "superseded"
+  | "upload of a dead writer"
+  | "newer versions count"
+  | "newer records count"
+  | "left by a probe";
 
 export type Judgement =
   | { readonly kind: "live" }

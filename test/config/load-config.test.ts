@@ -331,7 +331,9 @@ describe("the journal", () => {
     const toml = '[system.journal]\npath = "/var/journal"\n';
     const fileSystem = {
       stat: (path: string) =>
-        path === "/var/journal" ? Promise.resolve({ sizeBytes: 1, identity: "", modifiedAtMs: 0 }) : Promise.reject(failure("ENOENT")),
+        path === "/var/journal"
+          ? Promise.resolve({ sizeBytes: 1, identity: "", modifiedAtMs: 0 })
+          : Promise.reject(failure("ENOENT")),
     };
     expect(await problems(`${toml}${journaled}`, { fileSystem })).toEqual([
       'system.journal.path: "/var/journal" is a file; it must be a directory or not exist yet',

@@ -3,7 +3,10 @@ import type { ShardId, TopicId } from "../domain.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { JournalDirectory } from "../journal/journal-directory.ts";
 import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
+import { listLevel } from "../object-store/list-level.ts";
+import { INDEX_PREFIX, parseShardDirectory } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import type { OpenUploads } from "../object-store/open-uploads.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
 import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
@@ -14,7 +17,11 @@ import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { AlterTopicOptions, CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { connect, type Connection } from "./connect.ts";
+import { findGarbage } from "./find-garbage.ts";
+import type { CollectedGarbage, CollectGarbageOptions, FindGarbageOptions, GarbageSummary } from "./garbage-reports.ts";
+import { GarbageCollection } from "./gc.ts";
 import { journalMetrics, openJournals, RecoveryReports, shardJournal } from "./journals.ts";
+import { openUploadsOf } from "./open-uploads-of.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 import { checkRetention, Retention, withRetention } from "./retention.ts";
@@ -35,8 +42,6 @@ export interface OpenOptions {
   readonly objectStore?: ObjectStore;
 }
 
-const GRACE_MS = 3_600_000;
-
 interface Parts extends Connection {
   readonly config: Config;
   readonly runtime: Runtime;
@@ -46,6 +51,8 @@ interface Parts extends Connection {
   readonly storeId: string;
   readonly catalog: Catalog;
   readonly journals: JournalDirectory | undefined;
+  /** Opened by the config, not brought along by the caller. */
+  readonly ownsStore: boolean;
 }
 
 /** A streaming-log engine over one store: see `EngineApi`. */
@@ -61,6 +68,7 @@ export class Engine implements EngineApi {
   readonly #context: EngineContext;
   readonly #recoveries: RecoveryReports;
   readonly #retention: Retention;
+  readonly #gc: GarbageCollection;
   #closing: Promise<CloseReport> | undefined;
 
   /**
@@ -82,12 +90,17 @@ export class Engine implements EngineApi {
       const outlives = config.storage.kind !== "memory" || options.objectStore !== undefined;
       const appends = !readOnly && options.appends !== false;
       const journals = !appends ? undefined : await openJournals(config, runtime, { storeId, outlives });
-      const engine = new Engine({ ...connection, config, runtime, readOnly, appends, storeId, catalog, journals });
+      const ownsStore = options.objectStore === undefined;
+      const parts = { ...connection, config, runtime, readOnly, appends, storeId, catalog, journals, ownsStore };
+      const engine = new Engine(parts);
       try {
         await engine.#resume({ upload: false });
         // Empty now, and not used any more: another process may have it.
         if (config.storage.object.ackAfterUpload) await journals?.close();
-        if (appends) engine.#retention.start();
+        if (appends) {
+          engine.#retention.start();
+          engine.#gc.start();
+        }
       } catch (error) {
         await engine.close().catch(() => undefined);
         throw error;
@@ -120,6 +133,15 @@ export class Engine implements EngineApi {
     this.#retention = new Retention({
       config: config.retention,
       runtime,
+      catalog,
+      shards: () => this.#shards.values(),
+    });
+    this.#gc = new GarbageCollection({
+      config: config.gc,
+      boundaryStep: config.index.checkpointEvery,
+      runtime,
+      store,
+      uploads: this.#openUploads,
       catalog,
       shards: () => this.#shards.values(),
     });
@@ -246,7 +268,33 @@ export class Engine implements EngineApi {
       journal: journalMetrics(this.#shards.values(), this.#parts.config),
       cache: this.#cache.metrics(),
       footersRebuilt: this.#sparseIndexes.rebuilt,
+      gc: this.#gc.metrics(),
     };
+  }
+
+  async findGarbage(options: FindGarbageOptions): Promise<GarbageSummary> {
+    this.#throwIfClosed();
+    const { store, catalog } = this.#parts;
+    return findGarbage({ store, catalog, uploads: this.#openUploads, shards: await this.#writtenShards() }, options);
+  }
+
+  async collectGarbage(options: CollectGarbageOptions = {}): Promise<CollectedGarbage> {
+    this.#throwIfNotWritable();
+    return this.#gc.collect(await this.#writtenShards(), options);
+  }
+
+  /** Of the bucket; undefined where nothing of an upload outlives its process, or the caller brought the store along. */
+  get #openUploads(): (() => Promise<OpenUploads>) | undefined {
+    const { config, runtime, ownsStore } = this.#parts;
+    return config.storage.kind === "object" && ownsStore ? () => openUploadsOf(config, runtime) : undefined;
+  }
+
+  async #writtenShards(): Promise<readonly Shard[]> {
+    const { directories } = await listLevel(this.#parts.store, INDEX_PREFIX);
+    return directories
+      .map(parseShardDirectory)
+      .filter((id) => id !== undefined)
+      .map((id) => this.#shard(id));
   }
 
   async recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]> {
@@ -287,6 +335,7 @@ export class Engine implements EngineApi {
 
   async #close(): Promise<CloseReport> {
     this.#retention.stop();
+    await this.#gc.stop();
     try {
       const shards = [...this.#shards.values()];
       const left = await all(shards.map(async (shard) => ({ shard: shard.id, ...(await shard.close()) })));
@@ -323,7 +372,7 @@ export class Engine implements EngineApi {
       settings: {
         shutdownTimeoutMs: config.shutdownTimeoutMs,
         checkpointEvery: config.index.checkpointEvery,
-        graceMs: GRACE_MS,
+        graceMs: config.gc.graceMs,
         lingerMs: config.flush.lingerMs,
         flushBytesMax: config.flush.maxBytes,
         pendingBytesMax: config.flush.maxPendingBytes,

@@ -40,12 +40,12 @@ export class GarbageListing {
   }
 
   /** Links below `before`, with what is behind them not looked at. */
-  async *links(shard: ShardId, before: Seq): AsyncGenerator<ObjectInfo> {
+  async *links(shard: ShardId, before: Seq): AsyncGenerator<ObjectInfo & { readonly seq: Seq }> {
     for await (const info of this.#list(indexPrefix(shard))) {
       const name = parseObjectName(info.key);
       if (name?.kind !== "index") continue;
       if (name.seq >= before) return;
-      yield info;
+      yield { ...info, seq: name.seq };
     }
   }
 

@@ -126,6 +126,7 @@ export class Shard {
       logger: runtime.logger,
       checkpointEvery: settings.checkpointEvery,
       graceMs: settings.graceMs,
+      onObjectDead: (object) => this.givenUp.add(object),
     });
     this.#appendBytesMax = Math.min(
       settings.pendingBytesMax,

@@ -121,7 +121,7 @@ export class GarbageCollection {
       tell("looking");
       await this.#rounds.run(() => this.#trimDeleted(shards));
       await round({ list: true, boundaries: "squeeze" });
-      for (let waitMs = this.#sweeper.allDueInMs; waitMs !== undefined && waitMs > 0; ) {
+      for (let waitMs = this.#sweeper.allDueInMs; waitMs !== undefined && waitMs > 0;) {
         tell("waiting", waitMs);
         await sleep(this.#options.runtime.clock, Math.min(waitMs, PROGRESS_MS), signal);
         waitMs = this.#sweeper.allDueInMs;

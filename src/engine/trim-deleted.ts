@@ -1,10 +1,10 @@
 import type { TopicId } from "../domain.ts";
+import type { ObjectKey } from "../domain.ts";
 import { MissingObjectError } from "../errors.ts";
 import type { LinkTrim } from "../index-chain/link-entries.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
-import { CATALOG_PREFIX } from "../object-store/object-names.ts";
-import type { ObjectKey } from "../domain.ts";
 import type { SweptShard } from "../merge/swept-shard.ts";
+import { CATALOG_PREFIX } from "../object-store/object-names.ts";
 import type { Catalog } from "./catalog.ts";
 
 /**
@@ -17,7 +17,8 @@ export async function deletedTopics(states: readonly ShardState[], catalog: Cata
   for (const state of states) for (const id of state.ends()) if (holdsRecords(state, id)) topics.add(id.topicId);
   if (topics.size === 0) return topics;
   await catalog.refresh();
-  if (!catalog.isKnown) throw new MissingObjectError(CATALOG_PREFIX as ObjectKey, "records of topics in the index chain");
+  if (!catalog.isKnown)
+    throw new MissingObjectError(CATALOG_PREFIX as ObjectKey, "records of topics in the index chain");
   for (const { id } of catalog.list()) topics.delete(id);
   return topics;
 }

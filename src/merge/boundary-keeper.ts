@@ -11,8 +11,10 @@ import { boundaryViewOf, proveTurn, type SweptShard } from "./swept-shard.ts";
 export class BoundaryKeeper {
   readonly #shard: SweptShard;
   readonly #clock: Clock;
-  /** `sinceMs`: monotonic, when this process first saw it live. */
-  #seen: { readonly seq: Seq; readonly sinceMs: number; swept: boolean } | undefined;
+  /** The newest whose links were not all deleted yet. `sinceMs`: monotonic, when this process first saw it live. */
+  #unswept: { readonly seq: Seq; readonly sinceMs: number } | undefined;
+  /** The newest whose links were. */
+  #swept = 0;
   /** Where the chain ended at the last look. */
   #endedAt: Seq | undefined;
 
@@ -23,29 +25,31 @@ export class BoundaryKeeper {
 
   /** When the boundary was seen whose links are still there; undefined: there is none. */
   get unsweptSinceMs(): number | undefined {
-    return this.#seen?.swept === false ? this.#seen.sinceMs : undefined;
+    return this.#unswept?.sinceMs;
   }
 
   /**
-   * The boundary whose links may go: the state's, seen live a grace ago. Again and again, because late PUTs land below it for ever.
+   * The boundary whose links may go, seen live a grace ago. `again`: that was done, but late PUTs land below it for ever.
    * By the monotonic clock: it may stand still, and then the wait is longer; a wall clock that is set forward would make it shorter.
    */
   due(graceMs: number): { readonly seq: Seq; readonly again: boolean } | undefined {
-    const seen = this.#seen;
-    if (seen === undefined || seen.seq !== this.#shard.chainState.boundary) return undefined;
-    return this.#clock.monotonic() - seen.sinceMs >= graceMs ? { seq: seen.seq, again: seen.swept } : undefined;
+    const unswept = this.#unswept;
+    if (unswept !== undefined && this.#clock.monotonic() - unswept.sinceMs >= graceMs)
+      return { seq: unswept.seq, again: false };
+    return this.#swept > 0 ? { seq: this.#swept as Seq, again: true } : undefined;
   }
 
   /** The links below `seq` are gone. */
   swept(seq: Seq): void {
-    if (this.#seen?.seq === seq) this.#seen.swept = true;
+    this.#swept = Math.max(this.#swept, seq);
+    if (this.#unswept?.seq === seq) this.#unswept = undefined;
   }
 
   /** Looks which boundary is live. REQUIRES: the view is proved. */
   see(): void {
     const { boundary } = this.#shard.chainState;
-    if (boundary > 0 && this.#seen?.seq !== boundary)
-      this.#seen = { seq: boundary, sinceMs: this.#clock.monotonic(), swept: false };
+    if (boundary > this.#swept && this.#unswept?.seq !== boundary)
+      this.#unswept = { seq: boundary, sinceMs: this.#clock.monotonic() };
   }
 
   /** Writes a boundary where that is worth a link: `step` links, few where nothing else happens, any with `squeeze`. */

@@ -275,7 +275,10 @@ test("nothing of the answer but status, code and request id gets out", () => {
 });
 
 test("keys of a multi-delete fail with what their code means", () => {
-  expect(deleteError(request("delete"), "InternalError", ["a", "b", "c"])).toMatchObject({ retryable: true, effect: "none" });
+  expect(deleteError(request("delete"), "InternalError", ["a", "b", "c"])).toMatchObject({
+    retryable: true,
+    effect: "none",
+  });
   expect(deleteError(request("delete"), "AccessDenied", ["a"])).toMatchObject({
     retryable: false,
     failedKeys: ["a"],

@@ -4,7 +4,13 @@ import type { GarbageMetrics } from "../merge/sweeper.ts";
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord, StoredRecord, TimestampedOffset } from "../record/record.ts";
-import type { CollectedGarbage, CollectGarbageOptions, FindGarbageOptions, GarbageSummary } from "./garbage-reports.ts";
+import type {
+  CollectedGarbage,
+  CollectGarbageOptions,
+  FindGarbageOptions,
+  GarbageSummary,
+  ShardOwner,
+} from "./garbage-reports.ts";
 import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 
 /** A streaming-log engine over one store. Made by `Engine.open`. */
@@ -41,6 +47,8 @@ export interface EngineApi {
   recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]>;
   /** What taking shards over has found in journals since `open`, oldest first; the newest 1,000. */
   recoveryReports(): readonly RecoveryReport[];
+  /** The shards that were ever written to, and who holds them. Folds their chains; takes nothing over. */
+  listShards(): Promise<readonly ShardOwner[]>;
   /**
    * Looks for what `collectGarbage` would delete, in all shards of the store. Reads and lists, also read-only; takes nothing over. Rejects
    * as reads do, and when its signal fires.

@@ -17,8 +17,14 @@ import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { AlterTopicOptions, CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { connect, type Connection } from "./connect.ts";
-import { findGarbage } from "./find-garbage.ts";
-import type { CollectedGarbage, CollectGarbageOptions, FindGarbageOptions, GarbageSummary } from "./garbage-reports.ts";
+import { findGarbage, ownerOf } from "./find-garbage.ts";
+import type {
+  CollectedGarbage,
+  CollectGarbageOptions,
+  FindGarbageOptions,
+  GarbageSummary,
+  ShardOwner,
+} from "./garbage-reports.ts";
 import { GarbageCollection } from "./gc.ts";
 import { journalMetrics, openJournals, RecoveryReports, shardJournal } from "./journals.ts";
 import { openUploadsOf } from "./open-uploads-of.ts";
@@ -270,6 +276,12 @@ export class Engine implements EngineApi {
       footersRebuilt: this.#sparseIndexes.rebuilt,
       gc: this.#gc.metrics(),
     };
+  }
+
+  async listShards(): Promise<readonly ShardOwner[]> {
+    this.#throwIfClosed();
+    const shards = await this.#writtenShards();
+    return await all(shards.map(async (shard) => ownerOf(await shard.refresh())));
   }
 
   async findGarbage(options: FindGarbageOptions): Promise<GarbageSummary> {

@@ -7,7 +7,7 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import type { OpenUploads } from "../object-store/open-uploads.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { Catalog } from "./catalog.ts";
-import type { FindGarbageOptions, FoundGarbage, GarbageSummary } from "./garbage-reports.ts";
+import type { FindGarbageOptions, FoundGarbage, GarbageSummary, ShardOwner } from "./garbage-reports.ts";
 import { deletedTopics } from "./trim-deleted.ts";
 
 export interface FindGarbageParts {
@@ -75,12 +75,7 @@ export async function findGarbage(
   await addAll(listing.probes());
   return {
     ...total,
-    shards: states.map(({ shard, epoch, released, fence, boundary }) => ({
-      shard,
-      owner: released ? "" : (fence?.writerId ?? ""),
-      epoch,
-      boundary,
-    })),
+    shards: states.map(ownerOf),
     uploadsListed,
   };
 }
@@ -141,4 +136,8 @@ function shown({ kind, key, sizeBytes, storedAtMs }: Found, reason: FoundGarbage
 
 function isoOf(timeMs: number | undefined): string | undefined {
   return timeMs === undefined ? undefined : new Date(timeMs).toISOString();
+}
+
+export function ownerOf({ shard, epoch, released, fence, boundary }: ShardState): ShardOwner {
+  return { shard, owner: released ? "" : (fence?.writerId ?? ""), epoch, boundary };
 }

@@ -51,14 +51,17 @@ export interface GarbageSummary {
   readonly garbage: { readonly count: number; readonly bytes: number };
   /** Of which only the owner of their shard can know. */
   readonly owners: { readonly count: number; readonly bytes: number };
-  readonly shards: readonly {
-    readonly shard: number;
-    /** "" where it was given back. */
-    readonly owner: string;
-    readonly epoch: number;
-    /** Index files below it may be gone. */
-    readonly boundary: number;
-  }[];
+  readonly shards: readonly ShardOwner[];
   /** false: the store does not tell of open uploads. */
   readonly uploadsListed: boolean;
+}
+
+/** Who holds a shard that was ever written to. */
+export interface ShardOwner {
+  readonly shard: number;
+  /** "" where it was given back. */
+  readonly owner: string;
+  readonly epoch: number;
+  /** Index files below it may be gone. */
+  readonly boundary: number;
 }

@@ -45,11 +45,15 @@ export class BoundaryKeeper {
     if (this.#unswept?.seq === seq) this.#unswept = undefined;
   }
 
+  /** Is there a boundary that was not seen yet? */
+  get hasNews(): boolean {
+    const { boundary } = this.#shard.chainState;
+    return boundary > this.#swept && this.#unswept?.seq !== boundary;
+  }
+
   /** Looks which boundary is live. REQUIRES: the view is proved. */
   see(): void {
-    const { boundary } = this.#shard.chainState;
-    if (boundary > this.#swept && this.#unswept?.seq !== boundary)
-      this.#unswept = { seq: boundary, sinceMs: this.#clock.monotonic() };
+    if (this.hasNews) this.#unswept = { seq: this.#shard.chainState.boundary, sinceMs: this.#clock.monotonic() };
   }
 
   /** Writes a boundary where that is worth a link: `step` links, few where nothing else happens, any with `squeeze`. */

@@ -142,8 +142,10 @@ export class Sweeper {
     const { clock, boundaryStep } = this.#options;
     let keeper = this.#keepers.get(shard.id);
     if (keeper === undefined) this.#keepers.set(shard.id, (keeper = new BoundaryKeeper(shard, clock)));
-    if (shard.givenUp.count > 0 || shard.chainState.boundary > 0) await proveTurn(shard);
-    keeper.see();
+    if (shard.givenUp.count > 0 || keeper.hasNews) {
+      await proveTurn(shard);
+      keeper.see();
+    }
     if (boundaries !== "none") await keeper.move(boundaryStep, boundaries === "squeeze");
     this.#noteGivenUp(shard);
   }

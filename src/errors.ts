@@ -192,6 +192,8 @@ export class ObjectStoreError extends TierlogError {
   readonly attempts: number;
   /** false: the same request will fail again (credentials, bucket, permissions). */
   readonly retryable: boolean;
+  /** Of a delete of several keys: those that were not deleted, while the others were; undefined: nobody knows. */
+  readonly failedKeys: readonly string[] | undefined;
 
   constructor(
     message: string,
@@ -201,6 +203,7 @@ export class ObjectStoreError extends TierlogError {
       readonly status?: number | undefined;
       readonly attempts?: number;
       readonly retryable: boolean;
+      readonly failedKeys?: readonly string[] | undefined;
     },
     options?: Options,
   ) {
@@ -210,6 +213,7 @@ export class ObjectStoreError extends TierlogError {
     this.status = details.status;
     this.attempts = details.attempts ?? 1;
     this.retryable = details.retryable;
+    this.failedKeys = details.failedKeys;
   }
 
   override data(): Record<string, unknown> {

@@ -46,6 +46,18 @@ export type {
   TopicDescription,
   TrimOptions,
 } from "./engine/api.ts";
+export type {
+  CollectedGarbage,
+  CollectGarbageOptions,
+  FindGarbageOptions,
+  FoundGarbage,
+  GarbageProgress,
+  GarbageSummary,
+  ShardOwner,
+} from "./engine/garbage-reports.ts";
+export type { GarbageCounts } from "./merge/garbage-deleter.ts";
+export type { GarbageReason } from "./merge/garbage.ts";
+export type { GarbageMetrics } from "./merge/sweeper.ts";
 export type { CloseReport, RecoveryProgress, RecoveryReport } from "./engine/reports.ts";
 export type { AsideReport, JournalMetrics, PartitionRange, TornTail } from "./journal/reports.ts";
 export { diagnoseStore, type DiagnoseOptions, type StoreCheck, type StoreDiagnosis } from "./engine/diagnose-store.ts";

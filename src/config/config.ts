@@ -25,6 +25,7 @@ export interface Config {
   /** `system.segment`: what merging makes of flushes, and how old an inline extent may get before it leaves its index file. */
   readonly segment: { readonly sizeBytes: number; readonly maxAgeMs: number };
   readonly merge: MergeConfig;
+  readonly gc: GcConfig;
   readonly cache: { readonly tailSizeBytes: number; readonly sizeBytes: number };
 }
 
@@ -105,6 +106,18 @@ export interface MergeConfig {
   /** Of bytes written, over all shards. */
   readonly maxBytesPerSecond: number;
   readonly checkIntervalMs: number;
+}
+
+/** How space in the store is freed: docs/gc.md. */
+export interface GcConfig {
+  /** In the background, in the shards that an engine owns. The grace holds either way. */
+  readonly enabled: boolean;
+  /** How long what nobody names any more is kept. The same in all processes of a store. */
+  readonly graceMs: number;
+  /** Between two rounds. */
+  readonly intervalMs: number;
+  /** Between two rounds that list what is in the store. */
+  readonly sweepIntervalMs: number;
 }
 
 export interface FlushConfig {

@@ -207,6 +207,25 @@ export const CONFIG_KEYS: readonly ConfigKey[] = [
     64 * MiB,
   ),
   key("system.merge.check_interval", "merge.checkIntervalMs", duration({ min: 100, max: 60 * MINUTE }), 5 * SECOND),
+  key("system.gc.enabled", "gc.enabled", flag(), true),
+  key(
+    "system.gc.grace",
+    "gc.graceMs",
+    duration({
+      min: SECOND,
+      minWhy: "readers must have time to leave what was replaced",
+      max: 7 * DAY,
+      maxWhy: "a process waits that long for every delete, and begins anew when it is restarted",
+    }),
+    60 * MINUTE,
+  ),
+  key("system.gc.interval", "gc.intervalMs", duration({ min: 100, max: DAY }), 5 * MINUTE),
+  key(
+    "system.gc.sweep_interval",
+    "gc.sweepIntervalMs",
+    duration({ min: 100, minWhy: "each sweep lists the whole store", max: 7 * DAY }),
+    6 * 60 * MINUTE,
+  ),
   key("system.cache.tail_size", "cache.tailSizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 32 * MiB),
   key("system.cache.size", "cache.sizeBytes", size({ min: 64 * KiB, max: 64 * GiB }), 64 * MiB),
 ];

@@ -24,6 +24,8 @@ export interface ConfigOverrides {
   readonly index?: Partial<Config["index"]>;
   readonly journal?: Partial<Config["journal"]>;
   readonly fence?: Partial<Config["fence"]>;
+  readonly retention?: Partial<Config["retention"]>;
+  readonly gc?: Partial<Config["gc"]>;
   readonly cache?: Partial<Config["cache"]>;
 }
 

@@ -206,6 +206,12 @@ function compose(values: ReadonlyMap<string, ConfigValue>): Config {
       maxBytesPerSecond: number("system.merge.max_bytes_per_second"),
       checkIntervalMs: number("system.merge.check_interval"),
     },
+    gc: {
+      enabled: values.get("system.gc.enabled") as boolean,
+      graceMs: number("system.gc.grace"),
+      intervalMs: number("system.gc.interval"),
+      sweepIntervalMs: number("system.gc.sweep_interval"),
+    },
     cache: { tailSizeBytes: number("system.cache.tail_size"), sizeBytes: number("system.cache.size") },
   });
 }

@@ -1,8 +1,16 @@
 import type { AckLevel, AppendReceipt, Offset, TopicId, Watermarks } from "../domain.ts";
 import type { JournalMetrics } from "../journal/reports.ts";
+import type { GarbageMetrics } from "../merge/sweeper.ts";
 import type { StoreMetrics } from "../object-store/metered.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord, StoredRecord, TimestampedOffset } from "../record/record.ts";
+import type {
+  CollectedGarbage,
+  CollectGarbageOptions,
+  FindGarbageOptions,
+  GarbageSummary,
+  ShardOwner,
+} from "./garbage-reports.ts";
 import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 
 /** A streaming-log engine over one store. Made by `Engine.open`. */
@@ -39,6 +47,18 @@ export interface EngineApi {
   recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]>;
   /** What taking shards over has found in journals since `open`, oldest first; the newest 1,000. */
   recoveryReports(): readonly RecoveryReport[];
+  /** The shards that were ever written to, and who holds them. Folds their chains; takes nothing over. */
+  listShards(): Promise<readonly ShardOwner[]>;
+  /**
+   * Looks for what `collectGarbage` would delete, in all shards of the store. Reads and lists, also read-only; takes nothing over. Rejects
+   * as reads do, and when its signal fires.
+   */
+  findGarbage(options: FindGarbageOptions): Promise<GarbageSummary>;
+  /**
+   * Takes over every shard of the store, as an append would, and frees what nobody needs in them (docs/gc.md). Takes at least
+   * `system.gc.grace`. An engine does the same in the background for the shards that it owns. Ends early when its signal fires.
+   */
+  collectGarbage(options?: CollectGarbageOptions): Promise<CollectedGarbage>;
   /**
    * Refuses new appends, sends what is pending, waits for the acks, then frees sockets and timers. Safe to repeat. Resolves to what is
    * journaled and could not be uploaded in time. Rejects with the first shard's error if something pending could not be stored (its
@@ -140,7 +160,7 @@ export interface PartitionApi {
   /**
    * Moves the start of the partition to `before`: what lies below it is not read any more, whether or not it is an edge of a batch.
    * Resolves to the start then, once every reader that asks the store sees it; where the partition begins at `before` or behind it
-   * already, nothing is done. Like an append it takes the shard over. What is trimmed stays in the store: nothing is freed yet.
+   * already, nothing is done. Like an append it takes the shard over. The space of what is trimmed is freed later (docs/gc.md).
    * `OffsetOutOfRangeError` beyond what is uploaded: records that are only in the journal cannot be trimmed, flush first.
    */
   trim(options: TrimOptions): Promise<Offset>;
@@ -226,6 +246,8 @@ export interface EngineMetrics {
   readonly merge: MergeMetrics;
   /** Extents of data objects whose footer could not be used. */
   readonly footersRebuilt: number;
+  /** What freeing space has done and left (docs/gc.md). */
+  readonly gc: GarbageMetrics;
   readonly cache: {
     readonly tailHits: number;
     readonly hits: number;

@@ -46,6 +46,11 @@ export class Catalog {
     this.#options = options;
   }
 
+  /** Was any version ever read? A store that has records has one. */
+  get isKnown(): boolean {
+    return this.#version > 0;
+  }
+
   list(): readonly TopicDescription[] {
     return [...this.#topics.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }

@@ -1,14 +1,15 @@
 import type { Config } from "../config/config.ts";
 import type { ObjectKey } from "../domain.ts";
 import { AbortedError, InvalidArgumentError, ObjectStoreError } from "../errors.ts";
+import { deleteKeys } from "../object-store/delete-keys.ts";
 import { FORMAT_KEY, STORE_DIRECTORIES } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { prefixed } from "../object-store/prefixed.ts";
-import { Semaphore } from "../runtime/mutex.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Connection } from "./connect.ts";
 import { readFormat, type Contents, type StoreCallOptions } from "./describe-store.ts";
 import { findStores } from "./list-stores.ts";
+import { openUploadsOf } from "./open-uploads-of.ts";
 import { atPrefix, shownPrefix } from "./store-root.ts";
 
 export interface DeletedStore extends Contents {
@@ -23,7 +24,6 @@ export interface DeletedStore extends Contents {
 /** How deep other stores below the prefix are looked for. Deeper ones are not touched either. */
 const NESTED_DEPTH = 8;
 const BATCH_KEYS = 1000;
-const SINGLE_DELETES = 16;
 /** What a writer that is just ending still has on its way lands between two of them. */
 const PASSES_MAX = 3;
 
@@ -123,48 +123,23 @@ async function refuseNested(
   );
 }
 
-/** One by one where the store takes no request for many. */
-async function deleteKeys(
-  store: ObjectStore,
-  keys: readonly ObjectKey[],
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const calls = signal === undefined ? {} : { signal };
-  try {
-    await store.delete(keys, calls);
-  } catch (error) {
-    const refused =
-      error instanceof ObjectStoreError && (error.status === 400 || error.status === 501 || error.status === 405);
-    if (!refused || keys.length === 1) throw error;
-    const semaphore = new Semaphore(SINGLE_DELETES);
-    const tasks = keys.map((key) => semaphore.run(() => store.delete([key], calls)));
-    await Promise.allSettled(tasks);
-    await Promise.all(tasks);
-  }
-}
-
 async function abortUploads(
   config: Config,
   runtime: Runtime,
   prefix: string,
   signal: AbortSignal | undefined,
 ): Promise<number | undefined> {
-  const { S3Wire } = await import("../object-store/probe/s3-wire.ts");
   const { abortOpenUploads } = await import("../object-store/open-uploads.ts");
-  const { s3Settings } = await import("./s3-settings.ts");
-  const { clock, random, logger } = runtime;
-  const { deadlineMs, requestTimeoutMs } = config.storage.object;
-  const wire = new S3Wire(await s3Settings(atPrefix(config, prefix), runtime), clock, signal);
+  const uploads = await openUploadsOf(atPrefix(config, prefix), runtime, signal);
   try {
     let count = 0;
     for (const directory of STORE_DIRECTORIES) {
-      const retries = { clock, random, logger, deadlineMs, requestTimeoutMs };
-      const ended = await abortOpenUploads(wire, directory, retries, signal);
+      const ended = await abortOpenUploads(uploads, directory, signal);
       if (ended === undefined) return undefined;
       count += ended;
     }
     return count;
   } finally {
-    wire.close();
+    uploads.close();
   }
 }

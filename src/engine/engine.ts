@@ -3,7 +3,10 @@ import type { ShardId, TopicId } from "../domain.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { JournalDirectory } from "../journal/journal-directory.ts";
 import { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
+import { listLevel } from "../object-store/list-level.ts";
+import { INDEX_PREFIX, parseShardDirectory } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import type { OpenUploads } from "../object-store/open-uploads.ts";
 import { PartBufferPool } from "../object-store/part-buffer-pool.ts";
 import { COMPRESSION_ID } from "../record/compression.ts";
 import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
@@ -15,8 +18,18 @@ import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { AlterTopicOptions, CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
 import { Catalog, checkPartitions } from "./catalog.ts";
 import { connect, type Connection } from "./connect.ts";
+import { findGarbage, ownerOf } from "./find-garbage.ts";
+import type {
+  CollectedGarbage,
+  CollectGarbageOptions,
+  FindGarbageOptions,
+  GarbageSummary,
+  ShardOwner,
+} from "./garbage-reports.ts";
+import { GarbageCollection } from "./gc.ts";
 import { journalMetrics, openJournals, RecoveryReports, shardJournal } from "./journals.ts";
 import { Merging } from "./merging.ts";
+import { openUploadsOf } from "./open-uploads-of.ts";
 import { closedEngine, type EngineContext } from "./partition.ts";
 import type { CloseReport, RecoveryProgress, RecoveryReport } from "./reports.ts";
 import { checkRetention, Retention, withRetention } from "./retention.ts";
@@ -37,8 +50,6 @@ export interface OpenOptions {
   readonly objectStore?: ObjectStore;
 }
 
-const GRACE_MS = 3_600_000;
-
 interface Parts extends Connection {
   readonly config: Config;
   readonly runtime: Runtime;
@@ -48,6 +59,8 @@ interface Parts extends Connection {
   readonly storeId: string;
   readonly catalog: Catalog;
   readonly journals: JournalDirectory | undefined;
+  /** Opened by the config, not brought along by the caller. */
+  readonly ownsStore: boolean;
 }
 
 /** A streaming-log engine over one store: see `EngineApi`. */
@@ -64,6 +77,7 @@ export class Engine implements EngineApi {
   readonly #recoveries: RecoveryReports;
   readonly #retention: Retention;
   readonly #merging: Merging;
+  readonly #gc: GarbageCollection;
   #closing: Promise<CloseReport> | undefined;
 
   /**
@@ -85,7 +99,9 @@ export class Engine implements EngineApi {
       const outlives = config.storage.kind !== "memory" || options.objectStore !== undefined;
       const appends = !readOnly && options.appends !== false;
       const journals = !appends ? undefined : await openJournals(config, runtime, { storeId, outlives });
-      const engine = new Engine({ ...connection, config, runtime, readOnly, appends, storeId, catalog, journals });
+      const ownsStore = options.objectStore === undefined;
+      const parts = { ...connection, config, runtime, readOnly, appends, storeId, catalog, journals, ownsStore };
+      const engine = new Engine(parts);
       try {
         await engine.#resume({ upload: false });
         // Empty now, and not used any more: another process may have it.
@@ -93,6 +109,7 @@ export class Engine implements EngineApi {
         if (appends) {
           engine.#retention.start();
           engine.#merging.start();
+          engine.#gc.start();
         }
       } catch (error) {
         await engine.close().catch(() => undefined);
@@ -138,7 +155,15 @@ export class Engine implements EngineApi {
       shards: () => this.#shards.values(),
       partSizeBytes: multipartPartSizeBytes,
       isBusy: () => this.#isBusy(),
-      onAbandoned: (shard, key) => runtime.logger.info("an object was given up before a link named it", { shard, key }),
+    });
+    this.#gc = new GarbageCollection({
+      config: config.gc,
+      boundaryStep: config.index.checkpointEvery,
+      runtime,
+      store,
+      uploads: this.#openUploads,
+      catalog,
+      shards: () => this.#shards.values(),
     });
     this.#context = {
       catalog,
@@ -264,7 +289,39 @@ export class Engine implements EngineApi {
       merge: this.#merging.metrics(),
       cache: this.#cache.metrics(),
       footersRebuilt: this.#sparseIndexes.rebuilt,
+      gc: this.#gc.metrics(),
     };
+  }
+
+  async listShards(): Promise<readonly ShardOwner[]> {
+    this.#throwIfClosed();
+    const shards = await this.#writtenShards();
+    return await all(shards.map(async (shard) => ownerOf(await shard.refresh())));
+  }
+
+  async findGarbage(options: FindGarbageOptions): Promise<GarbageSummary> {
+    this.#throwIfClosed();
+    const { store, catalog } = this.#parts;
+    return findGarbage({ store, catalog, uploads: this.#openUploads, shards: await this.#writtenShards() }, options);
+  }
+
+  async collectGarbage(options: CollectGarbageOptions = {}): Promise<CollectedGarbage> {
+    this.#throwIfNotWritable();
+    return this.#gc.collect(await this.#writtenShards(), options);
+  }
+
+  /** Of the bucket; undefined where nothing of an upload outlives its process, or the caller brought the store along. */
+  get #openUploads(): (() => Promise<OpenUploads>) | undefined {
+    const { config, runtime, ownsStore } = this.#parts;
+    return config.storage.kind === "object" && ownsStore ? () => openUploadsOf(config, runtime) : undefined;
+  }
+
+  async #writtenShards(): Promise<readonly Shard[]> {
+    const { directories } = await listLevel(this.#parts.store, INDEX_PREFIX);
+    return directories
+      .map(parseShardDirectory)
+      .filter((id) => id !== undefined)
+      .map((id) => this.#shard(id));
   }
 
   async recover(onProgress?: (progress: RecoveryProgress) => void): Promise<readonly RecoveryReport[]> {
@@ -315,13 +372,13 @@ export class Engine implements EngineApi {
     this.#retention.stop();
     const timeout = new Timeout(this.#parts.runtime.clock, this.#parts.config.shutdownTimeoutMs);
     // At once; what it clears away it does beside the shards, and in an outage it is not waited for.
-    const merging = this.#merging.stop();
+    const background = Promise.all([this.#merging.stop(), this.#gc.stop()]);
     try {
       const shards = [...this.#shards.values()];
       const left = await all(shards.map(async (shard) => ({ shard: shard.id, ...(await shard.close()) })));
       return { journaled: left.filter(({ records }) => records > 0) };
     } finally {
-      await timeout.before(merging);
+      await timeout.before(background);
       timeout.stop();
       await this.#parts.journals?.close();
       await this.#parts.close();
@@ -354,7 +411,7 @@ export class Engine implements EngineApi {
       settings: {
         shutdownTimeoutMs: config.shutdownTimeoutMs,
         checkpointEvery: config.index.checkpointEvery,
-        graceMs: GRACE_MS,
+        graceMs: config.gc.graceMs,
         lingerMs: config.flush.lingerMs,
         flushBytesMax: config.flush.maxBytes,
         pendingBytesMax: config.flush.maxPendingBytes,

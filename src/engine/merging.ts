@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import { partitionKey, type ObjectKey, type PartitionId, type Seq, type ShardId } from "../domain.ts";
+import { partitionKey, type PartitionId, type Seq, type ShardId } from "../domain.ts";
 import { isTierlogError } from "../errors.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { DamagedExtent } from "../merge/copy-extents.ts";
@@ -29,8 +29,6 @@ export interface MergingOptions {
   readonly partSizeBytes: number;
   /** More urgent things are behind: merging stands still. */
   readonly isBusy: () => boolean;
-  /** An object of this shard that no link names, nor ever will. */
-  readonly onAbandoned: (shard: ShardId, key: ObjectKey) => void;
 }
 
 /** Bytes of its sources that a merge holds at a time. */
@@ -211,7 +209,7 @@ export class Merging {
   }
 
   async #run(shard: Shard, job: MergeJob): Promise<MergeOutcome> {
-    const { store, cache, runtime, onAbandoned } = this.#options;
+    const { store, cache, runtime } = this.#options;
     const state = shard.chainState;
     const { epoch } = state;
     const { signal } = this.#stop;
@@ -242,7 +240,7 @@ export class Merging {
         if (shard.isOwner && shard.chainState.epoch === epoch) await shard.change(plan);
       },
       state: () => shard.chainState,
-      onAbandoned: (key) => onAbandoned(shard.id, key),
+      onGivenUp: (object) => shard.givenUp.add(object),
       pace: this.#pace,
       memoryBytes: SOURCES_BYTES,
       nowMs: runtime.clock.now(),

@@ -26,7 +26,7 @@ export interface MergeOptions {
   /** The view after `commit`. */
   readonly state: () => ShardState;
   /** An object that no link names, nor ever will. */
-  readonly onAbandoned: (key: ObjectKey) => void;
+  readonly onGivenUp: (object: DataObjectRef) => void;
   readonly pace: Pace;
   readonly memoryBytes: number;
   readonly nowMs: number;
@@ -68,7 +68,7 @@ const WRITE_BYTES = 256 * 1024;
  * soon as `signal` fires; nothing is named by the chain then, unless `commit` failed with effect "unknown".
  */
 export async function runMerge(options: MergeOptions): Promise<MergeOutcome> {
-  const { job, keyOf, source, signal, memoryBytes, shard, epoch, nowMs, onAbandoned } = options;
+  const { job, keyOf, source, signal, memoryBytes, shard, epoch, nowMs, onGivenUp } = options;
   const plan = planReads(job, keyOf, memoryBytes);
   const stop = new AbortController();
   const inner = AbortSignal.any([signal, stop.signal]);
@@ -81,10 +81,11 @@ export async function runMerge(options: MergeOptions): Promise<MergeOutcome> {
   const { key, writer } = options.openWriter(inner);
   const object = new ObjectInTheMaking(writer, options.pace, inner);
   let isNamed = false;
+  let written = 0;
   try {
     const damaged = await copyExtents({ job, plan, reader, source, sink: object, signal: inner });
     if (damaged.length > 0) return { kind: "damaged", extents: damaged, ...costs() };
-    const sizeBytes = await object.finish(shard, epoch, nowMs);
+    const sizeBytes = (written = await object.finish(shard, epoch, nowMs));
     const replacement = new Replacement(job, { key, sizeBytes }, object.extents);
     isNamed = true;
     try {
@@ -118,7 +119,7 @@ export async function runMerge(options: MergeOptions): Promise<MergeOutcome> {
     stop.abort();
     if (!isNamed) {
       await writer.abandon();
-      onAbandoned(key);
+      onGivenUp({ key, sizeBytes: written });
     }
   }
 }

@@ -180,7 +180,10 @@ export function createFsStore(options: FsStoreOptions): ObjectStore {
           await directories.settle(dirname(path));
           const found = await stat(path);
           // Deleted since the directory was read.
-          if (found !== undefined) yield { key, sizeBytes: found.sizeBytes, etag: found.identity as ETag };
+          if (found !== undefined) {
+            const { sizeBytes, identity, modifiedAtMs } = found;
+            yield { key, sizeBytes, etag: identity as ETag, modifiedAtMs };
+          }
           enter("list", options?.signal);
         }
       } catch (error) {

@@ -52,6 +52,8 @@ export interface ObjectInfo {
   readonly key: ObjectKey;
   readonly sizeBytes: number;
   readonly etag: ETag;
+  /** When it was stored, by the store's clock; only of a listing, and only where the store tells. For people: nothing may depend on it. */
+  readonly modifiedAtMs?: number;
 }
 
 /** A part as the store acknowledged it. */
@@ -119,7 +121,7 @@ export interface ObjectStore {
   createMultipart(key: ObjectKey, options?: CallOptions): Promise<MultipartUpload>;
   /** Every key that starts with `prefix`, in ascending order of UTF-8 bytes, fetched page by page as the caller goes on. */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
-  /** Keys that do not exist count as deleted. */
+  /** Keys that do not exist count as deleted. An error may name those that were not in `failedKeys`; all others then were. */
   delete(keys: readonly ObjectKey[], options?: PagedOptions): Promise<void>;
   /** Frees sockets and handles. No call may follow. Safe to repeat. */
   close(): Promise<void>;

@@ -145,6 +145,7 @@ export class RetriedCall {
           status: error.status,
           attempts: this.#attempts,
           retryable: error.retryable,
+          failedKeys: error.failedKeys,
         },
         { cause: error, effect: this.effect },
       );

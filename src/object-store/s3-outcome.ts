@@ -187,15 +187,16 @@ export function makesObject(operation: S3Operation): boolean {
 }
 
 /** The verdict on one key of a multi-delete, which is answered inside a 200. */
-export function deleteError(request: S3Request, code: string, failedKeys: number): ObjectStoreError {
+export function deleteError(request: S3Request, code: string, failedKeys: readonly string[]): ObjectStoreError {
   const status = /Internal|Unavailable|Timeout|Busy/.test(code) ? 503 : code === "AccessDenied" ? 403 : 400;
   const answer = { code, region: undefined, aboutChecksum: false, wantsChecksum: false };
   const verdict = BY_CODE[code] ?? statusVerdict(status, request, answer);
-  const others = failedKeys > 1 ? ` and ${failedKeys - 1} more keys` : "";
+  const others = failedKeys.length > 1 ? ` and ${failedKeys.length - 1} more keys` : "";
   return new ObjectStoreError(`delete ${request.key}${others}: ${code}: ${verdict.advice}`, {
     operation: "delete",
     key: request.key,
     retryable: verdict.retryable,
+    failedKeys,
   });
 }
 

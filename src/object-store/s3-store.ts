@@ -189,7 +189,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       const page = outcome.value;
       const { Name, Prefix, MaxKeys, KeyCount, IsTruncated } = page;
       checkMarks(what, page.Contents ?? Name ?? Prefix ?? MaxKeys ?? KeyCount ?? IsTruncated);
-      for (const { Key, Size, ETag } of page.Contents ?? []) {
+      for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
         const key = Key?.startsWith(keyPrefix + prefix) === true ? Key.slice(keyPrefix.length) : undefined;
         if (key === undefined) throw unreadable(what, "the store listed a key outside the prefix");
         // S3 Express and some copies list in no order. "Newest" and "startAfter" mean nothing there.
@@ -197,7 +197,8 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
           throw unreadable(what, "the store does not list keys in the order of their bytes; it cannot be used");
         }
         last = key;
-        yield { key: key as ObjectKey, sizeBytes: sizeOf(what, Size), etag: bareETag(ETag) };
+        const modified = LastModified === undefined ? {} : { modifiedAtMs: LastModified.getTime() };
+        yield { key: key as ObjectKey, sizeBytes: sizeOf(what, Size), etag: bareETag(ETag), ...modified };
       }
       const next = page.IsTruncated === true ? page.NextContinuationToken : undefined;
       if (page.IsTruncated === true && (next === undefined || next === token)) {
@@ -237,8 +238,8 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       if (silent > 0) throw unreadable(what, `the store does not say what became of ${silent} keys`, true);
       return;
     }
-    const key = (failure.Key ?? "").slice(keyPrefix.length);
-    throw deleteError({ ...what, key }, failure.Code ?? "UnknownError", failures.length);
+    const failed = failures.map(({ Key }) => (Key ?? "").slice(keyPrefix.length));
+    throw deleteError({ ...what, key: failed[0] ?? "" }, failure.Code ?? "UnknownError", failed);
   }
 
   return {

@@ -62,6 +62,7 @@ export interface FileStat {
    * same file gets or loses a second name.
    */
   readonly identity: string;
+  readonly modifiedAtMs: number;
 }
 
 export interface DirectoryEntry {
@@ -95,7 +96,7 @@ export const nodeFileSystem: FileSystem = {
   async stat(path) {
     const stat = await fs.lstat(path, { bigint: true });
     if (!stat.isFile()) throw Object.assign(new Error(`not a file: ${path}`), { code: "ENOENT" });
-    return { sizeBytes: Number(stat.size), identity: identityOf(stat) };
+    return { sizeBytes: Number(stat.size), identity: identityOf(stat), modifiedAtMs: Number(stat.mtimeMs) };
   },
 
   writeNew(path, bytes, options) {

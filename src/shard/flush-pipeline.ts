@@ -217,7 +217,7 @@ export class FlushPipeline implements Pipeline {
 
   /** `count` flushes from `at` on fail with `error`; what is behind them was never sent to the chain and fails with effect "none". */
   #giveUp(at: number, count: number, error: TierlogError): void {
-    const { leave } = this.#options;
+    const { leave, onGivenUp } = this.#options;
     const none = error.withEffect("none");
     // Taken out first: each append that is told lets others in, and those belong to the next flush.
     const flights = this.#flights.takeFrom(at);
@@ -229,7 +229,9 @@ export class FlushPipeline implements Pipeline {
     this.#bufferedLost += flights.reduce((sum, flight) => sum + flight.bufferedAcks, gathering.bufferedAcks);
     for (const [i, flight] of flights.entries()) {
       leave(flight.bytes);
-      flight.failed(i < count ? error : none);
+      const reason = i < count ? error : none;
+      flight.failed(reason);
+      if (reason.effect === "none" && flight.prepared?.object !== undefined) onGivenUp(flight.prepared.object);
     }
     leave(gathering.bytes);
     gathering.failed(none);

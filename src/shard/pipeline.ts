@@ -1,6 +1,7 @@
 import type { AppendReceipt, ObjectKey, Offset, PartitionId, ShardId } from "../domain.ts";
 import type { TierlogError } from "../errors.ts";
 import type { Commit, IndexChain } from "../index-chain/index-chain.ts";
+import type { DataObjectRef } from "../index-chain/link-entries.ts";
 import type { BufferedMultipartWriter } from "../object-store/buffered-multipart-writer.ts";
 import { dataKey } from "../object-store/object-names.ts";
 import type { LogRecord } from "../record/record.ts";
@@ -24,6 +25,8 @@ export interface PipelineOptions {
   readonly writerId: string;
   readonly settings: FlushSettings;
   readonly openWriter: (key: ObjectKey, signal: AbortSignal) => BufferedMultipartWriter;
+  /** A data object, whole or not, that no link will ever name: it was written and then given up. */
+  readonly onGivenUp: (object: DataObjectRef) => void;
   /** Gives back what appends hold of `flush.max_pending`. */
   readonly leave: (bytes: number) => void;
   /** After a link is live and its appends are acknowledged. */
@@ -56,27 +59,37 @@ export interface Pipeline {
   end(reason: TierlogError): Promise<void>;
 }
 
+type ObjectOpenerOptions = Pick<PipelineOptions, "shard" | "chain" | "runtime" | "openWriter" | "onGivenUp">;
+
 /** How the data objects of one pipeline are opened and cleared away. */
 export class ObjectOpener {
-  readonly #options: Pick<PipelineOptions, "shard" | "chain" | "runtime" | "openWriter">;
+  readonly #options: ObjectOpenerOptions;
+  readonly #keys = new WeakMap<BufferedMultipartWriter, ObjectKey>();
   /** Uploads that are being cleared away. */
   readonly #abandoning = new Set<Promise<void>>();
   #objects = 0;
 
-  constructor(options: Pick<PipelineOptions, "shard" | "chain" | "runtime" | "openWriter">) {
+  constructor(options: ObjectOpenerOptions) {
     this.#options = options;
   }
 
   get prepareOptions(): Pick<PrepareOptions, "openObject" | "abandon"> {
-    const { shard, chain, runtime, openWriter } = this.#options;
+    const { shard, chain, runtime, openWriter, onGivenUp } = this.#options;
     const { epoch } = chain.state;
     return {
       openObject: (signal) => {
         const key = dataKey(shard, epoch, this.#objects++, Buffer.from(runtime.random.bytes(8)).toString("hex"));
-        return { key, writer: openWriter(key, signal) };
+        const writer = openWriter(key, signal);
+        this.#keys.set(writer, key);
+        return { key, writer };
       },
       abandon: (writer) => {
-        const abandoning = writer.abandon().finally(() => this.#abandoning.delete(abandoning));
+        const abandoning = writer.abandon().finally(() => {
+          this.#abandoning.delete(abandoning);
+          const key = this.#keys.get(writer);
+          // What was sent may have come to be all the same: an abort says nothing of a part or a completion that is still under way.
+          if (key !== undefined) onGivenUp({ key, sizeBytes: 0 });
+        });
         this.#abandoning.add(abandoning);
       },
     };

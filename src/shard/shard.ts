@@ -14,6 +14,7 @@ import type { LinkEntry } from "../index-chain/link-entries.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { JournalMetrics } from "../journal/reports.ts";
+import { GivenUpObjects } from "../merge/given-up.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch, withMaxTimestamp } from "../record/batch.ts";
@@ -91,6 +92,8 @@ const END_MS = 2000;
  * shard over; reading never does.
  */
 export class Shard {
+  /** Data objects of this shard that no link names any more, or will: for whoever frees space. */
+  readonly givenUp = new GivenUpObjects();
   readonly #options: ShardOptions;
   readonly #chain: IndexChain;
   readonly #pipeline: Pipeline;
@@ -123,6 +126,7 @@ export class Shard {
       logger: runtime.logger,
       checkpointEvery: settings.checkpointEvery,
       graceMs: settings.graceMs,
+      onObjectDead: (object) => this.givenUp.add(object),
     });
     this.#appendBytesMax = Math.min(
       settings.pendingBytesMax,
@@ -146,6 +150,7 @@ export class Shard {
       writerId,
       settings,
       openWriter,
+      onGivenUp: (object) => this.givenUp.add(object),
       leave: (bytes) => admission.leave(bytes),
       onCommit: (commit, flights) => this.#committed(commit, flights),
     };

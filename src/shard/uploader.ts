@@ -85,8 +85,11 @@ export class Uploader {
         this.#pump();
       },
       onFailure: (at, count, error) => {
-        for (const [i, { abort, change }] of this.#flights.takeFrom(at).entries()) {
+        for (const [i, { abort, change, prepared }] of this.#flights.takeFrom(at).entries()) {
           abort.abort(error);
+          // The frames will lie in another object. Where the link may be live the next turn finds this one by listing.
+          if (prepared?.object !== undefined && (i >= count || error.effect === "none"))
+            options.onGivenUp(prepared.object);
           // Frames are tried again; a change is not: nobody was told that it would be.
           change?.failed(i < count ? error : error.withEffect("none"));
         }

@@ -120,6 +120,14 @@ describe("one problem each", () => {
       '"500ms" is below the minimum of 1s (each acknowledgement needs a younger answer',
     ],
     ['[system.fence]\nlease = "11m"', '"11m" is above the maximum of 10m'],
+    [
+      '[system.gc]\ngrace = "500ms"',
+      '"500ms" is below the minimum of 1s (readers must have time to leave what was replaced)',
+    ],
+    ['[system.gc]\ngrace = "8d"', '"8d" is above the maximum of 7d'],
+    ['[system.gc]\ngrace = "off"', '"off" is not a time; write a whole number with a unit'],
+    ['[system.gc]\nenabled = "no"', "is not true or false"],
+    ['[system.gc]\nsweep_interval = "10ms"', '"10ms" is below the minimum of 100ms (each sweep lists the whole store)'],
     ['[system]\nshutdown_timeout = "2h"', '"2h" is above the maximum of 1h'],
     ["[system.flash]\nlinger = 1", "is not a key; did you mean system.flush?"],
     ['[system.flush]\nlingr = "1s"', "is not a key; did you mean system.flush.linger?"],
@@ -162,7 +170,7 @@ describe("one problem each", () => {
   });
 
   test("a path that is a file, told together with other problems", async () => {
-    const fileSystem = { stat: () => Promise.resolve({ sizeBytes: 1, identity: "" }) };
+    const fileSystem = { stat: () => Promise.resolve({ sizeBytes: 1, identity: "", modifiedAtMs: 0 }) };
     expect(await problems('[system]\npath = "data"\nshards = 0', { fileSystem })).toEqual([
       "system.shards: 0 is below the minimum of 1",
       'system.path: "/etc/tierlog/data" is a file; it must be a directory or not exist yet',
@@ -331,7 +339,9 @@ describe("the journal", () => {
     const toml = '[system.journal]\npath = "/var/journal"\n';
     const fileSystem = {
       stat: (path: string) =>
-        path === "/var/journal" ? Promise.resolve({ sizeBytes: 1, identity: "" }) : Promise.reject(failure("ENOENT")),
+        path === "/var/journal"
+          ? Promise.resolve({ sizeBytes: 1, identity: "", modifiedAtMs: 0 })
+          : Promise.reject(failure("ENOENT")),
     };
     expect(await problems(`${toml}${journaled}`, { fileSystem })).toEqual([
       'system.journal.path: "/var/journal" is a file; it must be a directory or not exist yet',

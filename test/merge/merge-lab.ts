@@ -129,7 +129,7 @@ export class MergeLab {
       },
       commit: (plan) => this.commit(plan(state)),
       state: () => state,
-      onAbandoned: (key) => this.abandoned.push(key),
+      onGivenUp: ({ key }) => this.abandoned.push(key),
       pace: new Pace({ clock: systemClock, bytesPerSecond: 1024 * MIB, isBusy }),
       memoryBytes: 64 * MIB,
       nowMs: 1,

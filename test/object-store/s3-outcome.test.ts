@@ -275,7 +275,13 @@ test("nothing of the answer but status, code and request id gets out", () => {
 });
 
 test("keys of a multi-delete fail with what their code means", () => {
-  expect(deleteError(request("delete"), "InternalError", 3)).toMatchObject({ retryable: true, effect: "none" });
-  expect(deleteError(request("delete"), "AccessDenied", 1)).toMatchObject({ retryable: false });
-  expect(deleteError(request("delete"), "SlowDown", 2).message).toContain("and 1 more");
+  expect(deleteError(request("delete"), "InternalError", ["a", "b", "c"])).toMatchObject({
+    retryable: true,
+    effect: "none",
+  });
+  expect(deleteError(request("delete"), "AccessDenied", ["a"])).toMatchObject({
+    retryable: false,
+    failedKeys: ["a"],
+  });
+  expect(deleteError(request("delete"), "SlowDown", ["a", "b"]).message).toContain("and 1 more");
 });

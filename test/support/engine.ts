@@ -23,6 +23,7 @@ export interface Overrides {
   readonly retention?: Partial<Config["retention"]>;
   readonly segment?: Partial<Config["segment"]>;
   readonly merge?: Partial<Config["merge"]>;
+  readonly gc?: Partial<Config["gc"]>;
 }
 
 /** A config for tests: memory, and a linger short enough not to wait for. */
@@ -82,6 +83,13 @@ export function testConfig(overrides: Overrides = {}): Config {
     retention: { ms: 0, bytes: 0, checkIntervalMs: 300_000, ...overrides.retention },
     segment: { sizeBytes: 256 * MIB, maxAgeMs: 600_000, ...overrides.segment },
     merge: { enabled: true, maxBytesPerSecond: 64 * MIB, checkIntervalMs: 5000, ...overrides.merge },
+    gc: {
+      enabled: true,
+      graceMs: 3_600_000,
+      intervalMs: 600_000,
+      sweepIntervalMs: 21_600_000,
+      ...overrides.gc,
+    },
     index: { checkpointEvery: overrides.checkpointEvery ?? 256 },
     flush: { lingerMs: 2, maxBytes: 32 * MIB, maxPendingBytes: 128 * MIB, maxWaitMs: 10_000, ...overrides.flush },
     batch: { maxBytes: MIB, ...overrides.batch },

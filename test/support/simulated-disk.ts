@@ -164,7 +164,7 @@ export class SimulatedDisk implements FileSystem {
   async stat(path: string): Promise<FileStat> {
     await this.#enter({ call: "stat", path });
     const { bytes, number } = this.#inode(path);
-    return { sizeBytes: bytes.length, identity: String(number) };
+    return { sizeBytes: bytes.length, identity: String(number), modifiedAtMs: 0 };
   }
 
   async writeNew(path: string, bytes: Uint8Array, options?: { readonly durable: boolean }): Promise<void> {

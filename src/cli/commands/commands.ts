@@ -4,6 +4,7 @@ import { consume } from "./consume.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { dump } from "./dump.ts";
+import { gc } from "./gc.ts";
 import { inspect } from "./inspect.ts";
 import { journalInspect } from "./journal-inspect.ts";
 import { journalSalvage } from "./journal-salvage.ts";
@@ -33,6 +34,7 @@ export const COMMANDS: readonly Command[] = [
   consume,
   inspect,
   trim,
+  gc,
   recover,
   journalInspect,
   journalSalvage,

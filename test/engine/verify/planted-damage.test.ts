@@ -363,7 +363,7 @@ const CASES: readonly Case[] = [
     name: "a catalog version that is missing",
     async plant(store) {
       await store.delete([catalogKey(2)]);
-      return [["missing-catalog", catalogKey(2), undefined, [], "newer ones are there"]];
+      return [["missing-catalog", catalogKey(2), undefined, [], "a newer one is there"]];
     },
   },
   {

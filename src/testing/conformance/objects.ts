@@ -33,8 +33,12 @@ export const objectChecks: readonly StoreCheck<StoreDriver>[] = [
       assert.notEqual(object.etag, "");
       assert.equal(bareETag(object.etag), object.etag);
       let listed = 0;
-      for await (const found of store.list("")) {
+      for await (const { modifiedAtMs, ...found } of store.list("")) {
         assert.deepEqual(found, info);
+        assert.ok(
+          modifiedAtMs === undefined || Number.isFinite(modifiedAtMs),
+          "a time of storing is one, or not there",
+        );
         listed += 1;
       }
       assert.equal(listed, 1);

@@ -62,7 +62,8 @@ export class BoundaryKeeper {
     const idle = this.#endedAt === shard.chainState.nextSeq;
     const worth = linksWorthABoundary(step, squeeze ? "squeeze" : idle ? "idle" : "busy");
     try {
-      if (this.unsweptSinceMs !== undefined) return;
+      // One after the other, or in a busy shard the wait would begin anew again and again. Who squeezes comes once, and waits for the last.
+      if (this.unsweptSinceMs !== undefined && !squeeze) return;
       if (idle || squeeze) await this.#renewCheckpoints(worth, squeeze);
       if (this.#gain() < worth) return;
       await proveTurn(shard);

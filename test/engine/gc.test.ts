@@ -103,6 +103,28 @@ describe("a round", () => {
     expect(await contents(await cluster.open(gcConfig(), { readOnly: true }), "t")).toEqual(["60: t 0", "61: t 0"]);
   });
 
+  test("collecting at once frees what a boundary of an earlier process left, and what came behind it", async () => {
+    const first = await collector();
+    await first.engine.createTopic("t", { partitions: 1 });
+    await fill(first.engine, "t", 60);
+    await trimAll(first, "t");
+    await fill(first.engine, "t", 1);
+    await first.round();
+    expect(first.engine.metrics().gc).toMatchObject({ waitingBoundaries: 1, linksDeleted: 0 });
+    await fill(first.engine, "t", 60);
+    await trimAll(first, "t");
+    await first.engine.close();
+
+    const second = await collector();
+    const report = await second.engine.collectGarbage({
+      onProgress: ({ doing }) => void (second.clock.aheadMs += doing === "waiting" ? GRACE_MS : 0),
+    });
+    expect(report).toMatchObject({ interrupted: false, waitingBoundaries: 0, problems: [] });
+    const links = await keysOf(cluster.store, "index/");
+    expect(report.deleted.linksDeleted).toBeGreaterThan(120);
+    expect(links.length).toBeLessThan(10);
+  });
+
   /** For requests that a test holds while hours pass. */
   const patient = { storage: { object: { deadlineMs: 100 * GRACE_MS, requestTimeoutMs: 100 * GRACE_MS } } };
 

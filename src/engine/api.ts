@@ -259,6 +259,8 @@ export interface EngineMetrics {
 }
 
 export interface MergeMetrics {
+  /** Jobs under way: 0 or 1. */
+  readonly running: number;
   /** Jobs whose object took the place of what it was made of. */
   readonly merges: number;
   /** Encoded bytes superseded, and bytes of the objects written for it. */

@@ -72,6 +72,7 @@ export class Merging {
   #looking: Promise<void> = Promise.resolve();
   #objects = 0;
   readonly #metrics: { -readonly [K in keyof MergeMetrics]: MergeMetrics[K] } = {
+    running: 0,
     merges: 0,
     bytesIn: 0,
     bytesOut: 0,
@@ -170,7 +171,8 @@ export class Merging {
     try {
       const job = this.#plan(shard, watched);
       if (job === undefined) return false;
-      const outcome = await this.#run(shard, job);
+      this.#metrics.running = 1;
+      const outcome = await this.#run(shard, job).finally(() => (this.#metrics.running = 0));
       watched.failures = 0;
       return this.#settle(shard, watched, job, outcome);
     } catch (error) {

@@ -36,12 +36,18 @@ export interface Chain {
   /** First offset that is still in the log, and first one after the last live record, by `topicId/partition`. */
   readonly starts: ReadonlyMap<string, number>;
   readonly ends: ReadonlyMap<string, number>;
+  /** Encoded, in extents that are still in the log, by `topicId/partition`. */
+  readonly bytes: ReadonlyMap<string, number>;
   /** Of each partition by offset. */
   readonly records: readonly ChainRecord[];
   /** What must not be: each with the invariant that it breaks. */
   readonly violations: readonly string[];
-  /** That extents lie in. */
+  /** That extents lie in: how many, and which. */
   readonly dataObjects: number;
+  readonly dataNames: ReadonlySet<string>;
+  /** Extents, and those of them that lie in index files. */
+  readonly extents: number;
+  readonly inlineExtents: number;
 }
 
 /** Two checkpoints are kept once links may be deleted (rule 8). */
@@ -89,7 +95,8 @@ class ChainCheck {
     const records = await this.#records(state);
     let mergesCompared = 0;
     for (const merge of state.merges) if (await this.#compareMerge(merge)) mergesCompared++;
-    const named = [...state.partitions.values()].flatMap(({ extents }) => extents.map(({ object }) => object?.name));
+    const extents = [...state.partitions.values()].flatMap((partition) => partition.extents);
+    const dataNames = new Set(extents.map(({ object }) => object?.name).filter((name) => name !== undefined));
     return {
       shard: this.#shard,
       fences: state.fences,
@@ -106,9 +113,13 @@ class ChainCheck {
       mergesCompared,
       starts: new Map([...state.partitions].map(([name, { start }]) => [name, start])),
       ends: new Map([...state.partitions.keys()].map((name) => [name, state.end(name)])),
+      bytes: new Map([...state.partitions].map(([name, partition]) => [name, bytesOf(partition.extents)])),
       records,
       violations: this.#violations,
-      dataObjects: new Set(named.filter((name) => name !== undefined)).size,
+      dataObjects: dataNames.size,
+      dataNames,
+      extents: extents.length,
+      inlineExtents: extents.filter(({ object }) => object === undefined).length,
     };
   }
 
@@ -317,6 +328,10 @@ class ChainCheck {
     }
     return { bytes, footer: decodeFooter(bytes, name) };
   }
+}
+
+function bytesOf(extents: readonly StateExtent[]): number {
+  return extents.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
 }
 
 function decodeExtent(stored: Buffer, extent: StateExtent): FoundRecord[] {

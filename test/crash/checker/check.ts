@@ -12,8 +12,13 @@ export interface CheckInput {
   readonly log: AckLog;
   /** Ids that stood in a journal alone whose disk is gone. */
   readonly lost: ReadonlySet<string>;
-  /** Records may have been trimmed away. Default: no record is. */
-  readonly trims?: boolean;
+  /** Records may have been trimmed away: true: any; else of each `topicId/partition` up to this offset. Default: no record is. */
+  readonly trims?: boolean | ReadonlyMap<string, number>;
+  /**
+   * Shard of each `topicId/partition` of topics that somebody asked to delete. Where the newest catalog does not name them any more,
+   * nothing promises their records.
+   */
+  readonly deleted?: ReadonlyMap<string, number>;
 }
 
 export interface Finding {
@@ -44,9 +49,11 @@ export interface Waiting extends Finding {
 
 /** Reads the whole store and the journals, and says what breaks an invariant of DESIGN section 8. Nothing may write meanwhile. */
 export async function check(input: CheckInput): Promise<CheckReport> {
-  const places = await readPlaces(input.store);
+  const catalog = await readPlaces(input.store);
+  const gone = new Map([...(input.deleted ?? [])].filter(([name]) => !catalog.has(name)));
+  const places: Places = { all: new Map([...catalog, ...gone]), deleted: new Set(gone.keys()) };
   const chains: Chain[] = [];
-  for (const shard of [...new Set(places.values())].sort((a, b) => a - b)) {
+  for (const shard of [...new Set(places.all.values())].sort((a, b) => a - b)) {
     chains.push(await foldChain(input.store, shard));
   }
   const journals: ShardJournal[] = [];
@@ -54,9 +61,16 @@ export async function check(input: CheckInput): Promise<CheckReport> {
   return new Check(input, places, chains, journals).run();
 }
 
+/** By `topicId/partition`. */
+interface Places {
+  /** Shard of each. */
+  readonly all: ReadonlyMap<string, number>;
+  readonly deleted: ReadonlySet<string>;
+}
+
 class Check {
   readonly #input: CheckInput;
-  readonly #places: ReadonlyMap<string, number>;
+  readonly #places: Places;
   readonly #chains: readonly Chain[];
   readonly #journals: readonly ShardJournal[];
   readonly #violations: string[] = [];
@@ -67,12 +81,7 @@ class Check {
   /** Id by partition, epoch and offset, wherever it was read. */
   readonly #identities = new Map<string, string>();
 
-  constructor(
-    input: CheckInput,
-    places: ReadonlyMap<string, number>,
-    chains: readonly Chain[],
-    journals: readonly ShardJournal[],
-  ) {
+  constructor(input: CheckInput, places: Places, chains: readonly Chain[], journals: readonly ShardJournal[]) {
     this.#input = input;
     this.#places = places;
     this.#chains = chains;
@@ -97,11 +106,12 @@ class Check {
 
   #checkChain(chain: Chain): void {
     this.#violations.push(...chain.violations);
+    for (const [name, start] of chain.starts) this.#checkStart(name, start);
     const newest = new Map<string, { number: number; id: string }>();
     for (const record of chain.records) {
       const name = this.#known(record, record.where);
       this.#checkRefused(record.id, record);
-      if (this.#places.get(name) !== chain.shard) {
+      if (this.#places.all.get(name) !== chain.shard) {
         this.#violations.push(`I2: ${record.id} of ${name} stands in the chain of shard ${chain.shard}`);
       }
       const first = this.#inChain.get(record.id);
@@ -149,7 +159,7 @@ class Check {
     for (const frame of journal.freed) {
       for (const record of this.#records(frame)) {
         const found = this.#inChain.get(record.id) ?? this.#inAside.get(record.id);
-        if (found !== undefined && same(found, record)) continue;
+        if ((found !== undefined && same(found, record)) || this.#isGone(record)) continue;
         this.#violations.push(
           `I5: frame ${frame.sequence} (${frame.where}) is freed, but ${record.id} of ${place(record)} is neither in the chain nor set aside`,
         );
@@ -158,7 +168,7 @@ class Check {
     if (chain.released && chain.fences.at(-1)?.journalId === journal.journalId) {
       for (const frame of journal.live) {
         for (const record of this.#records(frame)) {
-          if (this.#inChain.has(record.id)) continue;
+          if (this.#inChain.has(record.id) || this.#isGone(record)) continue;
           this.#violations.push(`I1: shard ${chain.shard} is released, but ${record.id} waits in ${frame.where}`);
         }
       }
@@ -218,11 +228,8 @@ class Check {
         this.#violations.push(`I1: ${ack.id}, acked at ${place(ack)}, stands at ${place(stored)}`);
       return;
     }
-    const trimmed = this.#chains.some(
-      ({ starts }) => ack.offset < (starts.get(`${ack.topicId}/${ack.partition}`) ?? 0),
-    );
-    if (trimmed) {
-      if (this.#input.trims !== true) this.#violations.push(`I1: ${ack.id}, acked at ${place(ack)}, was trimmed away`);
+    if (this.#isGone(ack)) {
+      if (!this.#mayBeGone(ack)) this.#violations.push(`I1: ${ack.id}, acked at ${place(ack)}, was trimmed away`);
       return;
     }
     if (ack.level === "uploaded") {
@@ -247,13 +254,37 @@ class Check {
     );
   }
 
+  /** Trimmed away, or of a topic that was deleted. */
+  #isGone(found: Finding): boolean {
+    const name = nameOf(found);
+    if (this.#places.deleted.has(name)) return true;
+    return this.#chains.some(({ starts }) => found.offset < (starts.get(name) ?? 0));
+  }
+
+  #mayBeGone(found: Finding): boolean {
+    const { trims = false } = this.#input;
+    const name = nameOf(found);
+    if (this.#places.deleted.has(name)) return true;
+    return typeof trims === "boolean" ? trims : found.offset < (trims.get(name) ?? 0);
+  }
+
+  #checkStart(name: string, start: number): void {
+    const { trims } = this.#input;
+    if (typeof trims !== "object" || this.#places.deleted.has(name) || start <= (trims.get(name) ?? 0)) return;
+    this.#violations.push(`I1: ${name} begins at ${start}; nobody trimmed it beyond ${trims.get(name) ?? 0}`);
+  }
+
   /** A live fence above the ack's epoch names another journal than its own fence did. */
   #foreignFenceAbove({ epoch, topicId, partition }: Ack): boolean {
-    const shard = this.#places.get(`${topicId}/${partition}`);
+    const shard = this.#places.all.get(`${topicId}/${partition}`);
     const fences = this.#chains.find((chain) => chain.shard === shard)?.fences ?? [];
     const own = fences.find((fence) => fence.epoch === epoch)?.journalId;
     return fences.some((fence) => fence.epoch > epoch && fence.journalId !== own);
   }
+}
+
+function nameOf({ topicId, partition }: Finding): string {
+  return `${topicId}/${partition}`;
 }
 
 function same(a: Finding, b: Finding): boolean {

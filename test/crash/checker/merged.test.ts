@@ -10,6 +10,7 @@ import type { ObjectStore } from "../../../src/object-store/object-store.ts";
 import { keysBelow } from "../../index-chain/links.ts";
 import { ChainEditor } from "../../support/chain-editor.ts";
 import { crc32c } from "./bytes.ts";
+import { readPlaces } from "./catalog.ts";
 import { check, type CheckReport } from "./check.ts";
 import { checkpointKey } from "./checkpoint.ts";
 import { indexKey } from "./index-file.ts";
@@ -89,8 +90,12 @@ function sweep(from: Merged): Merged {
 
 const copy = (from: Merged): Merged => ({ ...from, planted: from.planted.copy() });
 
-async function checked({ planted }: Merged, trims = false): Promise<CheckReport> {
-  return await check({ store: planted.reader, journals: [], log: planted.log, lost: new Set(), trims });
+async function checked(
+  { planted }: Merged,
+  trims: boolean | ReadonlyMap<string, number> = false,
+  deleted: ReadonlyMap<string, number> = new Map(),
+): Promise<CheckReport> {
+  return await check({ store: planted.reader, journals: [], log: planted.log, lost: new Set(), trims, deleted });
 }
 
 describe("a sound store", () => {
@@ -129,6 +134,37 @@ describe("a sound store", () => {
     expect(violations).toHaveLength(2);
     expect(violations.every((text) => /^I1: p\.\d+, acked at .*, was trimmed away/.test(text))).toBe(true);
     expect((await checked(trimmed, true)).violations).toEqual([]);
+
+    const name = `${id!.topicId}/${id!.partition}`;
+    expect((await checked(trimmed, new Map([[name, 2]]))).violations).toEqual([]);
+    const tooFar = (await checked(trimmed, new Map([[name, 1]]))).violations;
+    expect(tooFar).toEqual([
+      `I1: ${name} begins at 2; nobody trimmed it beyond 1`,
+      expect.stringMatching(/^I1: p\.\d+, acked at .*:1 .*, was trimmed away/),
+    ]);
+  });
+
+  test("nothing is promised of a topic that was asked to be deleted, once the catalog does not name it", async () => {
+    const gone = copy(merged);
+    const { objects } = gone.planted;
+    const places = await readPlaces(gone.planted.reader);
+    // Asked for, and not done.
+    expect((await checked(gone, false, places)).violations).toEqual([]);
+
+    const newest = [...objects.keys()].filter((key) => key.startsWith("catalog/")).at(-1)!;
+    const catalog = JSON.parse(objects.get(newest)!.toString("utf8")) as { topics: unknown[] };
+    objects.set(newest, Buffer.from(JSON.stringify({ ...catalog, topics: [] })));
+    const store = await storeOf(gone.planted);
+    const editor = await ChainEditor.open(store, 0);
+    const ends = editor.state.ends();
+    const trims = ends.map(({ topicId, partition, firstOffset }) => {
+      return { topicId, partition, oldStart: 0 as Offset, newStart: firstOffset };
+    });
+    await editor.commit([{ type: "trim", trims }]);
+    await editor.checkpoint();
+    const trimmed = { ...merged, planted: await plantedOf(store) };
+    expect((await checked(trimmed, false, places)).violations).toEqual([]);
+    expect((await checked(trimmed)).violations.length).toBeGreaterThan(0);
   });
 });
 

@@ -10,15 +10,51 @@ import type { S3Connection } from "../../support/s3-connection.ts";
 import { AckLog } from "../checker/ack-log.ts";
 import { check, type CheckReport } from "../checker/check.ts";
 import { fsReader, s3Reader, type StoreReader } from "../checker/store-reader.ts";
-import { Child } from "./child.ts";
+import { Child, type ChildOptions } from "./child.ts";
 import { TinyDisk } from "./faults.ts";
 
 export interface ArenaOptions {
   /** undefined: a store of `kind = "fs"`. */
-  readonly s3: { readonly connection: S3Connection; readonly prefix: string } | undefined;
-  readonly partitions: number;
-  readonly compression: "none" | "lz4";
+  readonly s3: ArenaPlace | undefined;
+  readonly createTopics: (engine: Engine) => Promise<void>;
+  /** Default: small journals, quick flushes. */
+  readonly tuning?: ArenaTuning;
+  /** What its directory's name begins with. Default: "tierlog-rounds-". */
+  readonly name?: string;
 }
+
+export interface ArenaPlace {
+  readonly connection: S3Connection;
+  readonly prefix: string;
+  /** The endpoint that processes are given, where it is another one than the checker's. */
+  readonly through?: string;
+}
+
+/** What of the configuration has nothing to do with where things lie. */
+export interface ArenaTuning {
+  /** Keys of `[system.journal]`, and whole sections. */
+  readonly journal: string;
+  readonly sections: string;
+}
+
+// Journals as small as they may be, so that files fill up, are freed and used again within a round.
+const QUICK: ArenaTuning = {
+  journal: `
+file_size = "4 MiB"
+max_size = "12 MiB"
+upload_interval = "150ms"
+`,
+  sections: `
+[system.flush]
+linger = "2ms"
+max_bytes = "2 MiB"
+max_wait = "500ms"
+[system.batch]
+max_bytes = "256 KiB"
+[system.index]
+checkpoint_every = 16
+`,
+};
 
 export interface NodeSettings {
   /** Which journal: a directory of this name. undefined: `ack_after_upload = true`, and the journal named here is not given up. */
@@ -38,17 +74,21 @@ export class Arena {
   readonly #options: ArenaOptions;
   readonly #journals = new Set<string>();
   readonly #client: S3Client | undefined;
-  readonly #store: StoreReader;
+  /** What the checker sees. */
+  readonly store: StoreReader;
+  /** How far the checker lets records be trimmed away, and the topics that may have been deleted: see `CheckInput`. */
+  trims: ReadonlyMap<string, number> | undefined;
+  deleted: ReadonlyMap<string, number> | undefined;
   readonly #disks: TinyDisk[] = [];
-  readonly #children: Child[] = [];
+  #children: Child[] = [];
   #launched = 0;
 
   static async make(options: ArenaOptions): Promise<Arena> {
-    const arena = new Arena(await mkdtemp(join(tmpdir(), "tierlog-rounds-")), options);
+    const arena = new Arena(await mkdtemp(join(tmpdir(), options.name ?? "tierlog-rounds-")), options);
     const file = await arena.configFile({ journal: "a", ackAfterUpload: true, lease: "off" });
     const { config } = await loadConfig({ file, env: arena.env(), cwd: arena.directory });
     const engine = await Engine.open(config);
-    await engine.createTopic("crash", { partitions: options.partitions, compression: options.compression });
+    await options.createTopics(engine);
     await engine.close();
     return arena;
   }
@@ -57,14 +97,14 @@ export class Arena {
     this.directory = directory;
     this.#options = options;
     if (options.s3 === undefined) {
-      this.#store = fsReader(join(directory, "data", "store"));
+      this.store = fsReader(join(directory, "data", "store"));
       return;
     }
     const { connection, prefix } = options.s3;
     const { endpoint, region, accessKeyId, secretAccessKey, bucket } = connection;
     const credentials = { accessKeyId, secretAccessKey };
     this.#client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
-    this.#store = s3Reader(this.#client, bucket, prefix);
+    this.store = s3Reader(this.#client, bucket, prefix);
   }
 
   /** Where a journal of this name lies; it need not exist. The checker looks at it from now on. */
@@ -105,12 +145,14 @@ export class Arena {
     const config = await this.configFile(settings);
     const argument = JSON.stringify({ config, process, seed, levels, bytes });
     const env = this.env();
-    return this.#start(new Child({ script: "producer.mjs", argument, env, log: this.log, ...(under && { under }) }));
+    const script = new URL("producer.mjs", import.meta.url);
+    return this.start({ script, argument, env, log: this.log, ...(under && { under }) });
   }
 
   async recover(settings: NodeSettings): Promise<Child> {
     const argument = await this.configFile(settings);
-    return this.#start(new Child({ script: "recover.mjs", argument, env: this.env(), log: this.log }));
+    const script = new URL("recover.mjs", import.meta.url);
+    return this.start({ script, argument, env: this.env(), log: this.log });
   }
 
   /** Throws with everything that is wrong. No process may use the store. */
@@ -125,7 +167,8 @@ export class Arena {
 
   async #check(): Promise<CheckReport> {
     const journals = [...this.#journals].map((name) => this.journalPath(name));
-    return await check({ store: this.#store, journals, log: this.log, lost: this.lost });
+    const { store, log, lost, trims, deleted } = this;
+    return await check({ store, journals, log, lost, ...(trims && { trims }), ...(deleted && { deleted }) });
   }
 
   env(): NodeJS.ProcessEnv {
@@ -137,8 +180,10 @@ export class Arena {
     };
   }
 
-  #start(child: Child): Child {
-    this.#children.push(child);
+  /** A process that `keep` and `dispose` end, if nobody has before. */
+  start(options: ChildOptions): Child {
+    const child = new Child(options);
+    this.#children = [...this.#children.filter(({ ended }) => !ended), child];
     return child;
   }
 
@@ -156,6 +201,7 @@ export class Arena {
   }
 
   async dispose(): Promise<void> {
+    await Promise.all(this.#children.map((child) => child.kill()));
     this.#release();
     await rm(this.directory, { recursive: true, force: true });
   }
@@ -166,12 +212,12 @@ export class Arena {
     const place =
       s3 === undefined
         ? ""
-        : `endpoint = "${s3.connection.endpoint}"
+        : `endpoint = "${s3.through ?? s3.connection.endpoint}"
 bucket = "${s3.connection.bucket}"
 region = "${s3.connection.region}"
 prefix = "${s3.prefix}"
 `;
-    // Journals as small as they may be, so that files fill up, are freed and used again within a round.
+    const { tuning = QUICK } = this.#options;
     const text = `
 [system]
 path = "${join(this.directory, "data")}"
@@ -187,19 +233,10 @@ ${place}
 path = "${this.journalPath(journal)}"
 fsync = "${fsync}"
 fsync_interval = "20ms"
-file_size = "4 MiB"
-max_size = "12 MiB"
-upload_interval = "150ms"
+${tuning.journal}
 [system.fence]
 lease = "${lease}"
-[system.flush]
-linger = "2ms"
-max_bytes = "2 MiB"
-max_wait = "500ms"
-[system.batch]
-max_bytes = "256 KiB"
-[system.index]
-checkpoint_every = 16
+${tuning.sections}
 `;
     const name = `${journal}-${ackAfterUpload ? "uploaded" : "journaled"}-${lease}-${fsync}.toml`;
     await mkdir(join(this.directory, "journals"), { recursive: true });

@@ -4,12 +4,14 @@ import { createInterface } from "node:readline";
 import type { Ack, AckLog } from "../checker/ack-log.ts";
 
 export interface ChildOptions {
-  readonly script: "producer.mjs" | "recover.mjs";
+  readonly script: URL;
   readonly argument: string;
   readonly env: NodeJS.ProcessEnv;
   readonly log: AckLog;
   /** A command that runs the process, as in `strace …`. */
   readonly under?: readonly string[];
+  /** Given each line of a kind that is not in the table of `Child`, and the acks. */
+  readonly onLine?: (kind: string, words: readonly string[]) => void;
 }
 
 /**
@@ -29,6 +31,7 @@ export interface ChildOptions {
 export class Child {
   readonly #process: ChildProcess;
   readonly #log: AckLog;
+  readonly #onLine: ChildOptions["onLine"];
   readonly #waiting = new Set<() => void>();
   readonly #exited: Promise<void>;
   #pid: number | undefined;
@@ -41,22 +44,23 @@ export class Child {
   /** Partitions with an ack. */
   readonly partitions = new Set<number>();
   /** Ids sent of which nothing was heard yet. */
-  pending = 0;
+  readonly #unanswered = new Set<string>();
   /**
    * Acks that were printed after the process had noticed that it had stood still; not those `uploaded` ones of what it had sent
    * before, as they may have been stored before too.
    */
-  readonly afterPause: Ack[] = [];
-  readonly #sentBeforePause = new Set<string>();
+  afterPause: Ack[] = [];
+  #sentBeforePause: ReadonlySet<string> = new Set();
   paused = false;
   readonly reports: unknown[] = [];
   left: unknown;
   /** The code of `C`. */
   end: string | undefined;
 
-  constructor({ script, argument, env, log, under = [] }: ChildOptions) {
+  constructor({ script, argument, env, log, under = [], onLine }: ChildOptions) {
     this.#log = log;
-    const path = new URL(script, import.meta.url).pathname;
+    this.#onLine = onLine;
+    const path = script.pathname;
     const [command = process.execPath, ...rest] = under;
     const node = under.length === 0 ? [] : [process.execPath];
     this.#process = spawn(command, [...rest, ...node, path, argument], { env, stdio: ["ignore", "pipe", "pipe"] });
@@ -93,6 +97,16 @@ export class Child {
     return JSON.stringify({ acked, failed: [...failed], pending, end, stderr: stderr.slice(-4000) });
   }
 
+  get pending(): number {
+    return this.#unanswered.size;
+  }
+
+  /** It stood still and went on, and nobody minded. */
+  forgetPause(): void {
+    this.paused = false;
+    this.afterPause = [];
+  }
+
   /** It has ended, by itself or by a signal. */
   get ended(): boolean {
     return this.#ended;
@@ -103,7 +117,7 @@ export class Child {
     return this.acked.journaled + this.acked.uploaded;
   }
 
-  signal(name: "SIGKILL" | "SIGSTOP" | "SIGCONT"): void {
+  signal(name: "SIGKILL" | "SIGSTOP" | "SIGCONT" | "SIGTERM"): void {
     // The pid is that of the process itself: under strace it is a grandchild, which would outlive its tracer.
     if (this.#pid === undefined) this.#process.kill(name);
     else if (!this.#ended) process.kill(this.#pid, name);
@@ -152,17 +166,22 @@ export class Child {
     else if (kind === "O") this.opened = true;
     else if (kind === "S" && rest.length === 2) {
       this.#log.send(id, rest[0]!, Number(rest[1]));
-      this.pending++;
-      if (!this.paused) this.#sentBeforePause.add(id);
+      this.#unanswered.add(id);
     } else if (kind === "A" && rest.length === 5) this.#ack(id, rest as [string, string, string, string, string]);
     else if (kind === "F" && rest.length === 2) {
       if (rest[0] === "none") this.#log.refuse(id);
       this.failed.set(rest[1]!, (this.failed.get(rest[1]!) ?? 0) + 1);
-      this.pending--;
-    } else if (kind === "H") this.paused = true;
+      this.#unanswered.delete(id);
+    } else if (kind === "H") this.#pause();
     else if (kind === "R") this.reports.push(JSON.parse(line.slice(2)));
     else if (kind === "L") this.left = JSON.parse(line.slice(2));
     else if (kind === "C") this.end = id;
+    else if (kind !== undefined) this.#onLine?.(kind, [id, ...rest]);
+  }
+
+  #pause(): void {
+    if (!this.paused) this.#sentBeforePause = new Set(this.#unanswered);
+    this.paused = true;
   }
 
   #ack(id: string, [topicId, partition, level, offset, epoch]: [string, string, string, string, string]): void {
@@ -171,7 +190,8 @@ export class Child {
     this.#log.ack(ack);
     this.acked[ack.level]++;
     this.partitions.add(ack.partition);
-    this.pending--;
+    this.#unanswered.delete(id);
+    this.#onLine?.("A", [id]);
     const storedBefore = ack.level === "uploaded" && this.#sentBeforePause.has(id);
     if (this.paused && ack.level !== "buffered" && !storedBefore) this.afterPause.push(ack);
   }

@@ -2,41 +2,16 @@
 //   node producer.mjs '{"config":"c.toml","process":"0003a","seed":7,"levels":["journaled","uploaded"],"bytes":300}'
 // `levels` empty: no level is asked for. What it prints stands in child.ts.
 import { randomBytes } from "node:crypto";
-import { writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Engine, loadConfig } from "../../../dist/index.js";
+import { endWith, print, printGaps, seeded } from "./child-lines.mjs";
 
 const job = JSON.parse(process.argv[2]);
 
-/** What was printed has left the process before it goes on: a stream would queue it while the reader is slow, and die with it. */
-function print(text) {
-  for (let rest = Buffer.from(text); rest.length > 0;) {
-    try {
-      rest = rest.subarray(writeSync(1, rest));
-    } catch (error) {
-      if (error.code !== "EAGAIN") throw error;
-    }
-  }
-}
-
 print(`P ${process.pid}\n`);
-let state = job.seed >>> 0;
-/** Mulberry32: enough for choices, and the same choices for the same seed. */
-function random() {
-  state = (state + 0x6d2b79f5) >>> 0;
-  let t = Math.imul(state ^ (state >>> 15), state | 1);
-  t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-}
-
-// The gap shows that this process stood still. Acks printed before this line may have been decided before it did.
-let beat = Date.now();
-setInterval(() => {
-  const now = Date.now();
-  if (now - beat > 1000) print(`H ${now - beat}\n`);
-  beat = now;
-}, 20);
+const random = seeded(job.seed);
+printGaps();
 
 let engine;
 let told = 0;
@@ -89,7 +64,5 @@ try {
   print(`C TIERLOG_FENCED ${fenced}\n`);
   process.exit(0);
 } catch (error) {
-  process.stderr.write(`${error.stack}\n`);
-  print(`C ${error.code ?? error.name}\n`);
-  process.exit(error.exitCode ?? 70);
+  endWith(error);
 }

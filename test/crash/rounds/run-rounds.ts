@@ -32,10 +32,12 @@ export async function runRounds(options: RunOptions): Promise<RunReport> {
   const count = (what: string, by = 1): void => void counts.set(what, (counts.get(what) ?? 0) + by);
   let queue: Round[] = [];
   for (let first = 0; first < rounds; first += ROUNDS_PER_STORE) {
+    const compression = random.float() < 0.5 ? "none" : "lz4";
     const arena = await Arena.make({
       s3: options.s3?.(),
-      partitions: PARTITIONS,
-      compression: random.float() < 0.5 ? "none" : "lz4",
+      createTopics: async (engine) => {
+        await engine.createTopic("crash", { partitions: PARTITIONS, compression });
+      },
     });
     const { ackAfterUpload, gateway } = options;
     const context = { arena, random, ackAfterUpload, partitions: PARTITIONS, gateway, count };
@@ -71,7 +73,7 @@ function tally(report: CheckReport, count: (what: string, by: number) => void): 
   count("rounds that left something to replay", replay > 0 ? 1 : 0);
 }
 
-function shuffled<T>(items: readonly T[], random: Random): T[] {
+export function shuffled<T>(items: readonly T[], random: Random): T[] {
   const left = [...items];
   return items.map(() => left.splice(Math.floor(random.float() * left.length), 1)[0]!);
 }

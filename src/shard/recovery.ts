@@ -175,10 +175,13 @@ async function sameBytes(
   { journal, chain, readCommitted }: Pick<RecoverOptions, "journal" | "chain" | "readCommitted">,
 ): Promise<boolean> {
   const payload = await journal.readPayload(frame.sequence);
+  const isTrimmed = (extent: FrameExtent): boolean =>
+    extent.baseOffset < (chain.state.extents(extent)?.startOffset ?? 0);
+  // Nothing is left to compare with. Only where nobody but us wrote since was it this frame.
+  const isOurs = (): boolean => frame.epoch >= journalSince(chain, journal);
   for (const extent of frame.extents) {
-    if (extent.baseOffset < (chain.state.extents(extent)?.startOffset ?? 0)) {
-      // Trimmed before the frame was freed: nothing is left to compare with. Only where nobody but us wrote since was it this frame.
-      if (frame.epoch < journalSince(chain, journal)) return false;
+    if (isTrimmed(extent)) {
+      if (!isOurs()) return false;
       continue;
     }
     const own = payload.subarray(extent.position, extent.position + extent.lengthBytes);
@@ -186,8 +189,14 @@ async function sameBytes(
       const committed = await readCommitted(extent, extent.baseOffset, extent.nextOffset);
       if (Buffer.compare(committed, own) !== 0) return false;
     } catch (error) {
+      if (!isTierlogError(error)) throw error;
+      // Its owner has trimmed it since we folded: reading folds anew where the view is old, or an object is gone.
+      if (error.code === "TIERLOG_OFFSET_OUT_OF_RANGE" && isTrimmed(extent)) {
+        if (!isOurs()) return false;
+        continue;
+      }
       // Damaged in the store: the frame is the only good copy, and the shard must not stand still for it.
-      if (!isTierlogError(error) || error.kind !== "data") throw error;
+      if (error.kind !== "data") throw error;
       return false;
     }
   }

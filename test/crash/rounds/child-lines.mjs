@@ -1,6 +1,10 @@
 // What processes under test have in common: lines that leave the process before it goes on, choices from a seed, a look at the clock.
 import { writeSync } from "node:fs";
 
+// A test that is interrupted leaves nobody behind.
+const parent = process.ppid;
+setInterval(() => process.ppid !== parent && process.exit(1), 500).unref();
+
 /** What was printed has left the process before it goes on: a stream would queue it while the reader is slow, and die with it. */
 export function print(text) {
   for (let rest = Buffer.from(text); rest.length > 0;) {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import type { Epoch, Offset } from "../../src/domain.ts";
+import type { Epoch } from "../../src/domain.ts";
 import { OffsetOutOfRangeError } from "../../src/errors.ts";
 import { freeCommitted, type RecoverOptions } from "../../src/shard/recovery.ts";
 
@@ -33,7 +33,7 @@ async function freed(options: { readonly trimmedTo: number; readonly journalSinc
     chain: chain as unknown as RecoverOptions["chain"],
     readCommitted: async (_, from) => {
       startOffset = options.trimmedTo;
-      if (from < startOffset) throw new OffsetOutOfRangeError(from, startOffset as Offset, 9 as Offset);
+      if (from < startOffset) throw new OffsetOutOfRangeError(from, startOffset, 9);
       return await Promise.resolve(BYTES);
     },
   });

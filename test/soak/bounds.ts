@@ -97,7 +97,8 @@ export async function storeObjects(store: StoreReader, { chains }: CheckReport):
   const unnamed = keys.filter((key) => key.startsWith("data/") && !named.has(key));
   const kinds = new Map<string, number>();
   for (const key of keys) {
-    const kind = key.split("/", 1)[0] ?? "";
+    // In a directory the name of a file ends with what tells it from a directory's.
+    const kind = key.split(/[/.]/, 1)[0] ?? "";
     kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   }
   const bound = 1 + 2 + 8 + chains.length * (2 + 3 * CHECKPOINT_EVERY) + named.size;

@@ -25,7 +25,7 @@ beforeEach(() => {
   clock = new VirtualClock();
 });
 
-/** The server over a connection that keeps one request back until the test lets it go on. */
+/** The server over a connection that keeps one request, or the answer to it, back until the test lets it go on. */
 class SlowRequest {
   readonly store: ObjectStore;
   readonly #key: ObjectKey;
@@ -35,7 +35,7 @@ class SlowRequest {
   /** It is on its way. */
   readonly sent = new Promise<void>((resolve) => (this.#sent = resolve));
 
-  constructor(operation: "get" | "put", key: ObjectKey) {
+  constructor(operation: "get" | "put", key: ObjectKey, what: "request" | "answer" = "request") {
     this.#key = key;
     this.store = {
       ...server,
@@ -44,8 +44,10 @@ class SlowRequest {
         return await server.get(name, options);
       },
       put: async (name, body, options) => {
-        if (operation === "put") await this.#wait(name);
-        return await server.put(name, body, options);
+        if (operation === "put" && what === "request") await this.#wait(name);
+        const outcome = await server.put(name, body, options);
+        if (operation === "put" && what === "answer") await this.#wait(name);
+        return outcome;
       },
     };
   }
@@ -134,8 +136,30 @@ describe("C8: a create in a deleted slot succeeds", () => {
     expect(await exists(2)).toBe(true);
     expect(a.isOwner).toBe(false);
     expect(digest(b.state)).toBe(await truth());
+    // Nor does it judge by what it took for live: frames of its journal would be freed.
+    expect(digest(a.state)).toBe(await truth());
     await expect(append(a)).rejects.toBeInstanceOf(FencedError);
     await append(b);
+  });
+
+  test("that is none: a link that was live, and whose answer came when the grace was over, is told as unknown", async () => {
+    const slow = new SlowRequest("put", link(2), "answer");
+    const a = start("A", slow.store);
+    await a.takeOver();
+    await append(a);
+    const told = expect(append(a)).rejects.toMatchObject({
+      code: "TIERLOG_FENCED",
+      currentEpoch: 2,
+      effect: "unknown",
+    });
+    await slow.sent;
+    const b = start("B");
+    await b.takeOver();
+    expect(b.state.extents(PARTITION)?.nextOffset).toBe(2);
+    await trimAndDeleteLinks(b);
+    slow.arrives();
+    await told;
+    expect(digest(a.state)).toBe(await truth());
   });
 
   test("(c) of a link of who slept, and finds the next seq free: neither that nor the create is a proof of its turn", async () => {

@@ -5,6 +5,7 @@ import { describeCeph, freshPrefix } from "../support/s3.ts";
 import { findPowers } from "./rounds/faults.ts";
 import { copiedJournal, lostJournal, modeSwitch } from "./rounds/journal-kinds.ts";
 import { failingSyscall, fullDisk, kill, outage, takeOver } from "./rounds/kinds.ts";
+import { killInMerge, sleepPastGrace } from "./rounds/merge-kinds.ts";
 import { runRounds, type RunOptions, type RunReport } from "./rounds/run-rounds.ts";
 
 const ROUNDS = Number(process.env["TIERLOG_TEST_CRASH_ROUNDS"] ?? 50);
@@ -40,6 +41,37 @@ test(`fs, journaled: ${ROUNDS} rounds of every kind`, async () => {
   expect(kinds.filter(({ name }) => !report.counts.has(name))).toEqual([]);
 });
 
+/** How many rounds of merging and freeing, each a few seconds of work. */
+const FREEING_ROUNDS = Math.ceil(ROUNDS / 5);
+
+function expectCut({ counts }: RunReport): void {
+  expect(counts.get("merges cut off before their link")).toBeGreaterThan(0);
+  expect(counts.get("merges in the chain")).toBeGreaterThan(0);
+  expect(counts.get("data objects swept")).toBeGreaterThan(0);
+  expect(counts.get("links swept")).toBeGreaterThan(0);
+}
+
+test(`fs, merging and freeing, journaled: ${FREEING_ROUNDS} rounds of kill -9 in a merge, take-over past the grace`, async () => {
+  const kinds = [killInMerge, killInMerge, takeOver];
+  expectCut(await run("fs, merging, journaled", { kinds, rounds: FREEING_ROUNDS, ackAfterUpload: false, frees: true }));
+});
+
+test(`fs, merging and freeing, acks after upload: ${FREEING_ROUNDS} rounds of kill -9 in a merge, take-over past the grace`, async () => {
+  const kinds = [killInMerge, killInMerge, takeOver];
+  expectCut(await run("fs, merging, uploaded", { kinds, rounds: FREEING_ROUNDS, ackAfterUpload: true, frees: true }));
+});
+
+/** Of two take-overs with two shards each; a link of the former owner may have been under way when it was stopped, and found its slot. */
+function expectLateLinks({ counts }: RunReport): void {
+  expect(counts.get("late links in deleted slots")).toBeGreaterThan(0);
+}
+
+test("F28 two-writers-split-brain, on a directory: one is stopped until the links that kept it out are freed; going on, it acks and revives nothing", async () => {
+  for (const ackAfterUpload of [false, true]) {
+    expectLateLinks(await run("fs, late", { kinds: [sleepPastGrace], rounds: 2, ackAfterUpload, frees: true }));
+  }
+});
+
 describeCeph("Ceph", () => {
   let gateway: CephGateway;
   beforeAll(async () => {
@@ -59,5 +91,15 @@ describeCeph("Ceph", () => {
     const kinds = [kill, takeOver, outage, lostJournal, copiedJournal, modeSwitch];
     const report = await run("Ceph, journaled", { kinds, rounds: S3_ROUNDS, ackAfterUpload: false, gateway, s3 });
     expect(report.counts.get("rounds that left something to replay")).toBeGreaterThan(0);
+  });
+
+  test(`merging and freeing: ${S3_ROUNDS} rounds of kill -9 in a merge, take-over past the grace, outage`, async () => {
+    const kinds = [killInMerge, killInMerge, killInMerge, takeOver, outage];
+    expectCut(await run("Ceph, merging", { kinds, rounds: S3_ROUNDS, ackAfterUpload: true, frees: true, gateway, s3 }));
+  });
+
+  test("F28 two-writers-split-brain: one is stopped until the links that kept it out are freed; going on, it acks and revives nothing", async () => {
+    const kinds = [sleepPastGrace];
+    expectLateLinks(await run("Ceph, late", { kinds, rounds: 2, ackAfterUpload: true, frees: true, gateway, s3 }));
   });
 });

@@ -40,8 +40,8 @@ export interface Chain {
   readonly records: readonly ChainRecord[];
   /** What must not be: each with the invariant that it breaks. */
   readonly violations: readonly string[];
-  /** That extents lie in. */
-  readonly dataObjects: number;
+  /** Names of those that extents lie in. */
+  readonly dataObjects: ReadonlySet<string>;
 }
 
 /** Two checkpoints are kept once links may be deleted (rule 8). */
@@ -89,7 +89,9 @@ class ChainCheck {
     const records = await this.#records(state);
     let mergesCompared = 0;
     for (const merge of state.merges) if (await this.#compareMerge(merge)) mergesCompared++;
-    const named = [...state.partitions.values()].flatMap(({ extents }) => extents.map(({ object }) => object?.name));
+    const named = [...state.partitions.values()].flatMap(({ extents }) =>
+      extents.flatMap(({ object }) => (object === undefined ? [] : [object.name])),
+    );
     return {
       shard: this.#shard,
       fences: state.fences,
@@ -108,7 +110,7 @@ class ChainCheck {
       ends: new Map([...state.partitions.keys()].map((name) => [name, state.end(name)])),
       records,
       violations: this.#violations,
-      dataObjects: new Set(named.filter((name) => name !== undefined)).size,
+      dataObjects: new Set(named),
     };
   }
 

@@ -155,7 +155,8 @@ export class Arena {
       env: this.env(),
       cwd: this.directory,
     });
-    const engine = await Engine.open(config);
+    // What it merged itself would be superseded, or cut off, behind its own listing.
+    const engine = await Engine.open({ ...config, merge: { ...config.merge, enabled: false } });
     try {
       return await engine.collectGarbage();
     } finally {

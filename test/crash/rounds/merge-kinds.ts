@@ -15,8 +15,9 @@ export async function killInMerge(context: RoundContext): Promise<AfterCheck> {
   const atObject = random.float() < 0.7;
   const until = Date.now() + (atObject ? 20_000 : 500 + random.float() * 3000);
   let fresh: string | undefined;
-  while (!child.ended && Date.now() < until && !(atObject && fresh !== undefined)) {
+  while (!child.ended && Date.now() < until) {
     fresh = (await arena.dataObjects()).findLast((key) => !before.has(key));
+    if (atObject && fresh !== undefined) break;
     await sleep(1);
   }
   await end(context, child);

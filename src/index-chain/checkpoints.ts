@@ -160,6 +160,8 @@ export class Checkpoints {
       logger.warn("checkpoint was not written; tried again later", { shard, seq, problem: problemOf(error) });
       return false;
     }
+    // Loaded meanwhile, of a turn that came after: "older than the one before this" would then be all but that newest one.
+    if (this.#verified !== undefined && this.#verified > seq) return true;
     const previous = this.#verified === seq ? this.#verifiedBefore : this.#verified;
     this.#nowGood(seq);
     try {

@@ -218,9 +218,9 @@ export class IndexChain {
    * Adds one link with these entries, created at the next seq that is free (rule 3); resolves when it is live. `payload` chunks
    * are copied. Positions of extents count from the start of the payload.
    *
-   * `FencedError`: somebody else owns the shard; final, nothing was stored. Any other error: with effect "none" nothing was
-   * stored and the call may be repeated; with "unknown" this object is no longer owner, and only the fold up to its next own
-   * fence tells (rule 5).
+   * `FencedError`: somebody else owns the shard; final. With effect "none" nothing was stored; with "unknown" this process slept so long
+   * that the link may have been live before the other's fence. Any other error: with effect "none" nothing was stored and the call may
+   * be repeated; with "unknown" this object is no longer owner, and only the fold up to its next own fence tells (rule 5).
    */
   commit(entries: readonly LinkEntry[], payload: readonly Uint8Array[]): Promise<Commit> {
     return this.#mutex.run(async () => {
@@ -248,14 +248,17 @@ export class IndexChain {
           // The read-back called it another's, without a CRC; the fold, which decides, has not got there or not to the end.
           throw asTierlogError(error).withEffect("unknown");
         }
-        if (ours === undefined) throw this.#fencedOut();
+        if (ours === undefined) throw (await this.#startOver()).withEffect("unknown");
         if (ours) {
           // Ours, and another's turn began behind it: what comes next is not for us to commit.
           if (this.state.lastLive !== link.writeId) this.#fencedOut();
           return await this.#acked(link, bytes);
         }
         // A void link only cost us the slot; a live one that is not ours ends our turn.
-        if (this.state.lastLive !== link.prev) throw this.#fencedOut();
+        if (this.state.lastLive !== link.prev) {
+          await this.#proveAfterSending();
+          throw this.#fencedOut();
+        }
       }
     });
   }
@@ -308,22 +311,42 @@ export class IndexChain {
   /** Our link is live in our view; it counts only if the view is right. A create that comes in time is a proof for the next one. */
   async #acked(link: Link, bytes: Uint8Array): Promise<Commit> {
     if (this.#view.isProved && this.#createdAt !== undefined) this.#view.provedAt(this.#createdAt);
-    else if (this.#owner) {
-      try {
-        await this.#proveOwnView();
-      } catch (error) {
-        this.#owner = false;
-        // Where the view is wrong nobody will ever see the link; else only the fold up to our next fence tells.
-        throw error instanceof FencedError ? error : asTierlogError(error).withEffect("unknown");
-      }
-    }
+    else await this.#proveAfterSending();
     this.#startCheckpointIfDue();
     return { key: indexKey(link.shard, link.seq), link, bytes };
   }
 
   async #proveOwnView(): Promise<void> {
-    if (this.isViewProved) return;
-    if (!(await this.#view.prove(this.#owner))) throw this.#fencedOut();
+    if (this.isViewProved || (await this.#view.prove(this.#owner))) return;
+    throw await this.#startOver();
+  }
+
+  /**
+   * As `#proveOwnView`, of a link that was sent. Where the view is wrong it landed in a slot that was deleted, and nobody will ever see
+   * it; or it was live long before its answer came, and another's fence stands behind it. Both look the same from here.
+   */
+  async #proveAfterSending(): Promise<void> {
+    try {
+      await this.#proveOwnView();
+    } catch (error) {
+      this.#owner = false;
+      throw asTierlogError(error).withEffect("unknown");
+    }
+  }
+
+  /**
+   * The view of an owner is wrong. It folds the chain anew: by what it took for live, frames of its journal would be taken for uploaded,
+   * and freed. Where that fails the view is empty, and the next to ask folds.
+   */
+  async #startOver(): Promise<FencedError> {
+    const fenced = this.#fencedOut();
+    this.#view.startAnew();
+    try {
+      await this.#view.foldOn({ owner: false });
+    } catch {
+      return fenced;
+    }
+    return this.#fencedOut();
   }
 
   /** Folds on as owner: what is found behind our last link ends our turn, unless it is void. */

@@ -423,8 +423,9 @@ export class JournaledPipeline implements Pipeline {
     const { shard, runtime, onDurable } = this.#options;
     const journal = this.#journal;
     const parts = this.#parts;
-    this.#failEarly(reason);
-    parts?.stage.stop(reason);
+    // Nothing of these was sent; the effect is that on what was.
+    this.#failEarly(reason.withEffect("none"));
+    parts?.stage.stop(reason.withEffect("none"));
     const ending = async (): Promise<void> => {
       // The frame that is being written goes aside with the others.
       await parts?.stage.settled();

@@ -5,6 +5,7 @@ import { describeCeph, freshPrefix } from "../support/s3.ts";
 import { findPowers } from "./rounds/faults.ts";
 import { copiedJournal, lostJournal, modeSwitch } from "./rounds/journal-kinds.ts";
 import { failingSyscall, fullDisk, kill, outage, takeOver } from "./rounds/kinds.ts";
+import { killInMerge, sleepPastGrace } from "./rounds/merge-kinds.ts";
 import { runRounds, type RunOptions, type RunReport } from "./rounds/run-rounds.ts";
 
 const ROUNDS = Number(process.env["TIERLOG_TEST_CRASH_ROUNDS"] ?? 50);
@@ -40,6 +41,46 @@ test(`fs, journaled: ${ROUNDS} rounds of every kind`, async () => {
   expect(kinds.filter(({ name }) => !report.counts.has(name))).toEqual([]);
 });
 
+/** How many rounds of merging and freeing, each a few seconds of work. */
+const FREEING_ROUNDS = Math.ceil(ROUNDS / 5);
+
+/** What a run of them must have met. */
+const CUT = ["merges cut off before their link", "merges in the chain", "data objects swept", "links swept"];
+/** Of two take-overs with two shards each; a link of the former owner may have been under way when it was stopped, and found its slot. */
+const LATE = ["late links in deleted slots"];
+
+function missing({ counts }: RunReport, names: readonly string[]): string[] {
+  return names.filter((name) => (counts.get(name) ?? 0) === 0);
+}
+
+test(`fs, merging and freeing, journaled: ${FREEING_ROUNDS} rounds of kill -9 in a merge, take-over past the grace`, async () => {
+  const kinds = [killInMerge, killInMerge, takeOver];
+  expect(
+    missing(
+      await run("fs, merging, journaled", { kinds, rounds: FREEING_ROUNDS, ackAfterUpload: false, frees: true }),
+      CUT,
+    ),
+  ).toEqual([]);
+});
+
+test(`fs, merging and freeing, acks after upload: ${FREEING_ROUNDS} rounds of kill -9 in a merge, take-over past the grace`, async () => {
+  const kinds = [killInMerge, killInMerge, takeOver];
+  expect(
+    missing(
+      await run("fs, merging, uploaded", { kinds, rounds: FREEING_ROUNDS, ackAfterUpload: true, frees: true }),
+      CUT,
+    ),
+  ).toEqual([]);
+});
+
+test("F28 two-writers-split-brain, on a directory: one is stopped until the links that kept it out are freed; going on, it acks and revives nothing", async () => {
+  for (const ackAfterUpload of [false, true]) {
+    expect(
+      missing(await run("fs, late", { kinds: [sleepPastGrace], rounds: 2, ackAfterUpload, frees: true }), LATE),
+    ).toEqual([]);
+  }
+});
+
 describeCeph("Ceph", () => {
   let gateway: CephGateway;
   beforeAll(async () => {
@@ -59,5 +100,22 @@ describeCeph("Ceph", () => {
     const kinds = [kill, takeOver, outage, lostJournal, copiedJournal, modeSwitch];
     const report = await run("Ceph, journaled", { kinds, rounds: S3_ROUNDS, ackAfterUpload: false, gateway, s3 });
     expect(report.counts.get("rounds that left something to replay")).toBeGreaterThan(0);
+  });
+
+  test(`merging and freeing: ${S3_ROUNDS} rounds of kill -9 in a merge, take-over past the grace, outage`, async () => {
+    const kinds = [killInMerge, killInMerge, killInMerge, takeOver, outage];
+    expect(
+      missing(
+        await run("Ceph, merging", { kinds, rounds: S3_ROUNDS, ackAfterUpload: true, frees: true, gateway, s3 }),
+        CUT,
+      ),
+    ).toEqual([]);
+  });
+
+  test("F28 two-writers-split-brain: one is stopped until the links that kept it out are freed; going on, it acks and revives nothing", async () => {
+    const kinds = [sleepPastGrace];
+    expect(
+      missing(await run("Ceph, late", { kinds, rounds: 2, ackAfterUpload: true, frees: true, gateway, s3 }), LATE),
+    ).toEqual([]);
   });
 });

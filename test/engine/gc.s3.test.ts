@@ -2,6 +2,7 @@ import {
   CreateBucketCommand,
   ListObjectVersionsCommand,
   PutBucketVersioningCommand,
+  PutObjectLockConfigurationCommand,
   S3Client,
 } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -65,13 +66,20 @@ describeCeph("freeing space on Ceph", () => {
     }
   });
 
-  test("F52: in a versioned bucket a delete leaves a marker, and is done; the versions are the bucket's", async () => {
-    await client.send(new CreateBucketCommand({ Bucket: "versioned" }));
-    await client.send(
-      new PutBucketVersioningCommand({ Bucket: "versioned", VersioningConfiguration: { Status: "Enabled" } }),
-    );
+  test.each([
+    ["F52 versioned-or-locked-bucket, versioned", false],
+    ["F52 versioned-or-locked-bucket, locked for a day", true],
+  ])("%s: a delete leaves a marker, and is done; the versions are the bucket's", async (_, locked) => {
+    const Bucket = locked ? "locked" : "versioned";
+    await client.send(new CreateBucketCommand({ Bucket, ObjectLockEnabledForBucket: locked }));
+    await client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: "Enabled" } }));
+    if (locked) {
+      const Rule = { DefaultRetention: { Mode: "COMPLIANCE", Days: 1 } } as const;
+      const ObjectLockConfiguration = { ObjectLockEnabled: "Enabled", Rule } as const;
+      await client.send(new PutObjectLockConfigurationCommand({ Bucket, ObjectLockConfiguration }));
+    }
     // Ceph ignores If-None-Match there, so that nothing but this test keeps writers apart.
-    const here = config("versioned", "", "external");
+    const here = config(Bucket, "", "external");
     const { engine, clock, round } = await openCollector((options) => open(here, options));
     await engine.createTopic("t", { partitions: 1 });
     await fillObject(engine, "t", 1);
@@ -89,7 +97,7 @@ describeCeph("freeing space on Ceph", () => {
     await round();
     expect(engine.metrics().gc.objectsDeleted).toBe(1);
     const { Versions = [], DeleteMarkers = [] } = await client.send(
-      new ListObjectVersionsCommand({ Bucket: "versioned", Prefix: "data/" }),
+      new ListObjectVersionsCommand({ Bucket, Prefix: "data/" }),
     );
     expect([Versions.length, DeleteMarkers.length]).toEqual([1, 1]);
     expect(await contents(await open(here, { readOnly: true }), "t")).toEqual(["46: t 39"]);

@@ -3,12 +3,14 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { ObjectKey, Seq } from "../../src/domain.ts";
 import { ObjectStoreError } from "../../src/errors.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
+import { Checkpoints } from "../../src/index-chain/checkpoints.ts";
 import type { IndexChain } from "../../src/index-chain/index-chain.ts";
 import { ShardState } from "../../src/index-chain/shard-state.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import { checkpointKey, indexKey, parseCheckpointKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { crc32c } from "../../src/record/crc32c.ts";
+import { silentLogger } from "../../src/runtime/logger.ts";
 import {
   append,
   appendDraft,
@@ -260,6 +262,28 @@ describe("writing", () => {
     release();
     await a.close();
     expect(await checkpointKeys(server)).toEqual(expect.arrayContaining(own));
+  });
+
+  test("a process that loads its successor's while its own is on its way deletes none of them", async () => {
+    const owner = await written(1, 1);
+    const { state } = owner;
+    let release: () => void = () => undefined;
+    const late = watched(server, async (request) => {
+      if (request.startsWith("put")) await new Promise<void>((resolve) => (release = resolve));
+    });
+    const checkpoints = new Checkpoints({ store: late.store, shard: SHARD, logger: silentLogger });
+    const writing = checkpoints.write(state.snapshot());
+    await append(owner);
+    await settled(owner);
+    await append(owner);
+    await settled(owner);
+    const own = await checkpointKeys(server);
+    expect(own).toEqual([at(1), at(2)]);
+    expect((await checkpoints.load()).newest).toBe(2);
+    release();
+    await expect(writing).resolves.toBe(true);
+    expect(await checkpointKeys(server)).toEqual(expect.arrayContaining(own));
+    expect(checkpoints.kept.newest).toBe(2);
   });
 
   test("a delete that lands late leaves its successor two, also where the successor started from what it deletes", async () => {

@@ -6,12 +6,13 @@ import type { WriteId } from "../../src/index-chain/write-id.ts";
 import { checkpointPrefix, indexKey } from "../../src/object-store/object-names.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { settling } from "../../src/object-store/settling.ts";
-import { systemClock } from "../../src/runtime/clock.ts";
+import { systemClock, type Clock } from "../../src/runtime/clock.ts";
 import { silentLogger, type Logger } from "../../src/runtime/logger.ts";
 import { seededRandom } from "../../src/runtime/random.ts";
 
 export const SHARD = 0 as ShardId;
 export const TOPIC = "0123456789abcdef".repeat(2) as TopicId;
+export const GRACE_MS = 3_600_000;
 export const PARTITION = { topicId: TOPIC, partition: 0 };
 
 /** A writeId that people can tell from others in a failure message. */
@@ -82,18 +83,19 @@ export async function land(store: ObjectStore, link: LinkDraft): Promise<"writte
 export function chain(
   name: string,
   store: ObjectStore,
-  options: { readonly checkpointEvery?: number; readonly logger?: Logger } = {},
+  options: { readonly checkpointEvery?: number; readonly logger?: Logger; readonly clock?: Clock } = {},
 ): IndexChain {
   const random = seededRandom(name.charCodeAt(0));
+  const { clock = systemClock } = options;
   return new IndexChain({
-    store: settling(store, { clock: systemClock, random, deadlineMs: 300 }),
+    store: settling(store, { clock, random, deadlineMs: 300 }),
     shard: SHARD,
     writerId: name,
-    clock: systemClock,
+    clock,
     random,
     logger: options.logger ?? silentLogger,
     checkpointEvery: options.checkpointEvery ?? 1_000_000,
-    graceMs: 3_600_000,
+    graceMs: GRACE_MS,
   });
 }
 

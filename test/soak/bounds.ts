@@ -93,7 +93,7 @@ export interface StoreObjects {
  */
 export async function storeObjects(store: StoreReader, { chains }: CheckReport): Promise<StoreObjects> {
   const keys = await store.list("");
-  const named = new Set(chains.flatMap(({ dataNames }) => [...dataNames]));
+  const named = new Set(chains.flatMap(({ dataObjects }) => [...dataObjects]));
   const unnamed = keys.filter((key) => key.startsWith("data/") && !named.has(key));
   const kinds = new Map<string, number>();
   for (const key of keys) {

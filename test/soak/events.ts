@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Fault } from "../../src/testing/fault.ts";
-import { checkSilenced } from "../crash/rounds/kinds.ts";
+import { expectFenced } from "../crash/rounds/round.ts";
 import { goesOn, GRACE_MS, LEASE_MS, type Server, type World } from "./world.ts";
 
 /** What happens to the processes of a soak while they go on with all that they do by themselves; ends with an owner that acknowledges. */
@@ -61,7 +61,7 @@ async function standStill(world: World): Promise<void> {
     child.signal("SIGCONT");
   }
   await child.until("it was fenced", () => child.ended);
-  checkSilenced(child);
+  expectFenced(child);
 }
 
 /** The owner stands still for longer than lease and grace, and nobody takes over: it goes on. */

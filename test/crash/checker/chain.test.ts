@@ -33,7 +33,7 @@ test("a sound store has no violations, and all of it was looked at", async () =>
     { epoch: 2, released: true },
     { epoch: 2, released: true },
   ]);
-  expect(Math.min(...report.chains.map(({ dataObjects }) => dataObjects))).toBeGreaterThan(0);
+  expect(Math.min(...report.chains.map(({ dataObjects }) => dataObjects.size))).toBeGreaterThan(0);
   expect([...good.objects.keys()].filter((key) => key.startsWith("checkpoint/")).length).toBeGreaterThan(0);
 });
 

@@ -42,9 +42,8 @@ export interface Chain {
   readonly records: readonly ChainRecord[];
   /** What must not be: each with the invariant that it breaks. */
   readonly violations: readonly string[];
-  /** That extents lie in: how many, and which. */
-  readonly dataObjects: number;
-  readonly dataNames: ReadonlySet<string>;
+  /** Names of those that extents lie in. */
+  readonly dataObjects: ReadonlySet<string>;
   /** Extents, and those of them that lie in index files. */
   readonly extents: number;
   readonly inlineExtents: number;
@@ -96,7 +95,7 @@ class ChainCheck {
     let mergesCompared = 0;
     for (const merge of state.merges) if (await this.#compareMerge(merge)) mergesCompared++;
     const extents = [...state.partitions.values()].flatMap((partition) => partition.extents);
-    const dataNames = new Set(extents.map(({ object }) => object?.name).filter((name) => name !== undefined));
+    const dataObjects = new Set(extents.map(({ object }) => object?.name).filter((name) => name !== undefined));
     return {
       shard: this.#shard,
       fences: state.fences,
@@ -116,8 +115,7 @@ class ChainCheck {
       bytes: new Map([...state.partitions].map(([name, partition]) => [name, bytesOf(partition.extents)])),
       records,
       violations: this.#violations,
-      dataObjects: dataNames.size,
-      dataNames,
+      dataObjects,
       extents: extents.length,
       inlineExtents: extents.filter(({ object }) => object === undefined).length,
     };

@@ -2,10 +2,11 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { S3Client } from "@aws-sdk/client-s3";
+import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
 
 import { loadConfig } from "../../../src/config/load-config.ts";
 import { Engine } from "../../../src/engine/engine.ts";
+import type { CollectedGarbage } from "../../../src/engine/garbage-reports.ts";
 import type { S3Connection } from "../../support/s3-connection.ts";
 import { AckLog } from "../checker/ack-log.ts";
 import { check, type CheckReport } from "../checker/check.ts";
@@ -17,7 +18,9 @@ export interface ArenaOptions {
   /** undefined: a store of `kind = "fs"`. */
   readonly s3: ArenaPlace | undefined;
   readonly createTopics: (engine: Engine) => Promise<void>;
-  /** Default: small journals, quick flushes. */
+  /** Its processes merge and free space without a pause, with a grace so short that whoever is stopped sleeps through it. */
+  readonly frees?: boolean;
+  /** Default: small journals, quick flushes; where it `frees`, what that takes. */
   readonly tuning?: ArenaTuning;
   /** What its directory's name begins with. Default: "tierlog-rounds-". */
   readonly name?: string;
@@ -53,6 +56,23 @@ max_wait = "500ms"
 max_bytes = "256 KiB"
 [system.index]
 checkpoint_every = 16
+`,
+};
+
+/** How long what nobody needs is kept where space is freed. */
+const GRACE = "1s";
+const FREEING: ArenaTuning = {
+  journal: QUICK.journal,
+  sections: `${QUICK.sections}[system.segment]
+size = "16 MiB"
+max_age = "1s"
+[system.merge]
+check_interval = "100ms"
+max_bytes_per_second = "4 MiB"
+[system.gc]
+grace = "${GRACE}"
+interval = "100ms"
+sweep_interval = "500ms"
 `,
 };
 
@@ -141,9 +161,12 @@ export class Arena {
     const levels = settings.ackAfterUpload
       ? []
       : ["journaled", "journaled", "journaled", "journaled", "journaled", "journaled", "uploaded", "buffered"];
-    const bytes = seed % 3 === 0 ? 24_000 : 600;
+    const { frees } = this.#options;
+    const bytes = seed % 3 === 0 ? (frees === true ? 6000 : 24_000) : 600;
+    // Merging is to keep up with what is produced, and the checker with what both leave behind.
+    const pauseMs = frees === true ? 40 : 4;
     const config = await this.configFile(settings);
-    const argument = JSON.stringify({ config, process, seed, levels, bytes });
+    const argument = JSON.stringify({ config, process, seed, levels, bytes, pauseMs });
     const env = this.env();
     const script = new URL("producer.mjs", import.meta.url);
     return this.start({ script, argument, env, log: this.log, ...(under && { under }) });
@@ -153,6 +176,48 @@ export class Arena {
     const argument = await this.configFile(settings);
     const script = new URL("recover.mjs", import.meta.url);
     return this.start({ script, argument, env: this.env(), log: this.log });
+  }
+
+  /** Names of all data objects, whether a link names them or not. Processes may be at work. */
+  async dataObjects(): Promise<string[]> {
+    return await this.store.list("data/");
+  }
+
+  /** The seqs of the index files that are there, by shard, ascending. Processes may be at work. */
+  async links(): Promise<Map<number, number[]>> {
+    const seqs = new Map<number, number[]>();
+    for (const key of await this.store.list("index/")) {
+      const [, shard = "", seq = ""] = /^index\/(\d+)\/(\d+)\.idx$/.exec(key) ?? [];
+      seqs.set(Number(shard), [...(seqs.get(Number(shard)) ?? []), Number(seq)]);
+    }
+    return seqs;
+  }
+
+  /** Uploads that were begun and neither completed nor aborted; 0 in a directory, where none outlives its process. */
+  async openUploads(): Promise<number> {
+    const { s3 } = this.#options;
+    if (s3 === undefined || this.#client === undefined) return 0;
+    const Prefix = `${s3.prefix}/`;
+    const page = await this.#client.send(
+      new ListMultipartUploadsCommand({ Bucket: s3.connection.bucket, Prefix, MaxUploads: 1000 }),
+    );
+    return page.Uploads?.length ?? 0;
+  }
+
+  /** Takes all shards over, and frees whatever can be freed. No process may use the store. */
+  async free(settings: NodeSettings): Promise<CollectedGarbage> {
+    const { config } = await loadConfig({
+      file: await this.configFile(settings),
+      env: this.env(),
+      cwd: this.directory,
+    });
+    // What it merged itself would be superseded, or cut off, behind its own listing.
+    const engine = await Engine.open({ ...config, merge: { ...config.merge, enabled: false } });
+    try {
+      return await engine.collectGarbage();
+    } finally {
+      await engine.close();
+    }
   }
 
   /** Throws with everything that is wrong. No process may use the store. */
@@ -207,7 +272,7 @@ export class Arena {
   }
 
   async configFile({ journal, ackAfterUpload, lease, fsync = "always" }: NodeSettings): Promise<string> {
-    const { s3 } = this.#options;
+    const { s3, frees, tuning = frees === true ? FREEING : QUICK } = this.#options;
     const kind = s3 === undefined ? "fs" : "object";
     const place =
       s3 === undefined
@@ -217,7 +282,6 @@ bucket = "${s3.connection.bucket}"
 region = "${s3.connection.region}"
 prefix = "${s3.prefix}"
 `;
-    const { tuning = QUICK } = this.#options;
     const text = `
 [system]
 path = "${join(this.directory, "data")}"

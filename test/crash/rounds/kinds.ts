@@ -1,9 +1,8 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { Child } from "./child.ts";
 import { injected, underStrace, type SyscallFault } from "./faults.ts";
-import { end, launch, NODES, pick, type RoundContext } from "./round.ts";
+import { end, expectFenced, launch, NODES, pick, type RoundContext } from "./round.ts";
 
 /** kill -9 at any time. */
 export async function kill(context: RoundContext): Promise<void> {
@@ -31,20 +30,8 @@ export async function takeOver(context: RoundContext): Promise<void> {
     await taker.kill();
     await owner.kill();
   }
-  checkSilenced(owner);
+  expectFenced(owner);
   if (owner.pending > 0) context.count("appends without an answer at a take-over");
-}
-
-/** A former owner stood still across a take-over, for longer than its lease, and went on: it was fenced and acknowledged nothing. */
-export function checkSilenced(owner: Child): void {
-  if (owner.end !== "TIERLOG_FENCED")
-    throw new Error(`I4: the former owner ended with ${owner.end}: ${owner.describe()}`);
-  if (!owner.paused) throw new Error("the former owner did not notice that it had stood still");
-  const late = owner.afterPause[0];
-  if (late === undefined) return;
-  throw new Error(
-    `I4: ${owner.afterPause.length} acks after the take-over and the lease; first ${late.id}, ${late.level}, partition ${late.partition}, offset ${late.offset}`,
-  );
 }
 
 /** The gateway is killed and comes back, with producers going on. */

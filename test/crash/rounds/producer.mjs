@@ -1,5 +1,5 @@
 // A producing process to be killed, stopped or starved: appends records with unique ids to every partition for as long as it lives.
-//   node producer.mjs '{"config":"c.toml","process":"0003a","seed":7,"levels":["journaled","uploaded"],"bytes":300}'
+//   node producer.mjs '{"config":"c.toml","process":"0003a","seed":7,"levels":["journaled","uploaded"],"bytes":300,"pauseMs":4}'
 // `levels` empty: no level is asked for. What it prints stands in child.ts.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -50,7 +50,7 @@ async function produce(topic, topicId, partition) {
       if (error.code === undefined || error.code === "TIERLOG_INVARIANT") throw error;
       await sleep(20 + random() * 80);
     }
-    await sleep(random() * 4);
+    await sleep(random() * job.pauseMs);
   }
 }
 

@@ -1,6 +1,7 @@
 import { seededRandom, type Random } from "../../../src/runtime/random.ts";
 import type { CheckReport } from "../checker/check.ts";
 import { Arena, type ArenaOptions } from "./arena.ts";
+import { sweep } from "./merge-kinds.ts";
 import { recoverTwice } from "./recovery.ts";
 import type { Round, RoundContext } from "./round.ts";
 
@@ -11,6 +12,8 @@ export interface RunOptions {
   readonly seed: number;
   readonly ackAfterUpload: boolean;
   readonly gateway?: RoundContext["gateway"];
+  /** See `ArenaOptions`; then what the rounds left behind in a store is swept after the last one. */
+  readonly frees?: boolean;
   /** Where the stores of the run lie; asked once for each. */
   readonly s3?: () => ArenaOptions["s3"];
 }
@@ -38,18 +41,22 @@ export async function runRounds(options: RunOptions): Promise<RunReport> {
       createTopics: async (engine) => {
         await engine.createTopic("crash", { partitions: PARTITIONS, compression });
       },
+      frees: options.frees === true,
     });
     const { ackAfterUpload, gateway } = options;
     const context = { arena, random, ackAfterUpload, partitions: PARTITIONS, gateway, count };
-    for (let round = first; round < Math.min(first + ROUNDS_PER_STORE, rounds); round++) {
+    const end = Math.min(first + ROUNDS_PER_STORE, rounds);
+    for (let round = first; round < end; round++) {
       if (queue.length === 0) queue = shuffled(kinds, random);
       const kind = queue.pop()!;
       const before = arena.log.acks.size;
       try {
-        await kind(context);
+        const after = await kind(context);
         const report = await arena.check();
+        await after?.(report);
         tally(report, count);
         if (!ackAfterUpload && random.float() < 0.5) await recoverTwice(context, report);
+        if (options.frees === true && round === end - 1) await sweep(context);
       } catch (error) {
         await arena.keep();
         throw new Error(

@@ -348,7 +348,7 @@ export class History {
     if (count === 0) return;
     const extent = chain.state.extents(id)!.at(Math.floor(this.#random.float() * count));
     const key = chain.state.objectKey(extent.object);
-    if (this.#random.float() < 0.3) await sleep(process, GRACE_MS * this.#random.float());
+    if (this.#random.float() < 0.3) await sleep(process, 3 * GRACE_MS * this.#random.float());
     const { position: start, lengthBytes } = extent;
     const found = await this.#store(process).get(key, { range: { start, end: start + lengthBytes } });
     if (found === undefined) {

@@ -1,0 +1,101 @@
+/** `npm run bench`, `npm run bench:full`: see docs/performance.md, or `--help`. */
+import { writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+
+import { describeMachine } from "./harness/machine.mjs";
+import { makeRun } from "./harness/run.mjs";
+import { openWorkspace } from "./harness/workspace.mjs";
+import { htmlReport } from "./report/html.mjs";
+import { writeMarkdown } from "./report/markdown.mjs";
+import { headText, remarksText, tableText } from "./report/text.mjs";
+import { SUITES } from "./suites/all.mjs";
+
+const HELP = `usage: npm run bench -- [options]        quick, at most 3 minutes
+       npm run bench:full -- [options]   all points, at most 40 minutes
+
+  --suite NAME       only this suite; again for more of them
+  --turns N          turns of each contestant (default 5)
+  --dir DIRECTORY    where to write: on the disk that is to be measured (default: the system's temporary directory)
+  --json FILE        everything that was found
+  --html FILE        a report with plots, in one file
+  --markdown         rewrites the table between the markers of docs/performance.md
+  --list             the suites
+  --help`;
+
+const GENERAL_BLIND_SPOTS = [
+  "whether a sync really reaches the disk cannot be seen from within a virtual machine: believe ratios to a bare sync, not numbers",
+  "clients, engine and null S3 sink share the cores; a server of its own would leave more to the client",
+  "the sink has no TLS and checks nothing: figures are the cost of the client, not the speed of a store",
+];
+
+const { values } = parseArgs({
+  options: {
+    full: { type: "boolean", default: false },
+    suite: { type: "string", multiple: true },
+    turns: { type: "string", default: "5" },
+    dir: { type: "string" },
+    json: { type: "string" },
+    html: { type: "string" },
+    markdown: { type: "boolean", default: false },
+    list: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+  allowPositionals: false,
+});
+
+process.exitCode = await main();
+
+async function main() {
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  if (values.list) {
+    for (const { name, mode } of SUITES) console.log(`${name.padEnd(12)}${mode}`);
+    return 0;
+  }
+  const turns = Number(values.turns);
+  if (!Number.isSafeInteger(turns) || turns < 1 || turns > 1000) return refuse(`--turns ${values.turns}: 1 … 1000`);
+  const unknown = values.suite?.find((name) => !SUITES.some((suite) => suite.name === name));
+  if (unknown !== undefined) return refuse(`--suite ${unknown}: there are ${SUITES.map(({ name }) => name).join(", ")}`);
+  const suites = SUITES.filter(({ name }) => values.suite?.includes(name) ?? true);
+
+  const workspace = await openWorkspace(values.dir);
+  try {
+    const run = makeRun({ full: values.full, turns, workspace, out: process.stderr });
+    const head = {
+      machine: describeMachine(workspace.directory),
+      run: { turns, turnMs: run.turnMs, full: run.full },
+      suites: suites.map(({ name, mode }) => ({ name, mode })),
+      blindSpots: [...GENERAL_BLIND_SPOTS, ...suites.flatMap((suite) => suite.blindSpots)],
+      startedAt: new Date().toISOString(),
+    };
+    console.log(headText(head));
+    for (const suite of suites) {
+      run.enterSuite(suite.name);
+      try {
+        await suite.run(run);
+      } catch (error) {
+        run.fail(suite.name, error);
+      }
+    }
+    run.clearProgress();
+    const { rows, skipped, failures, plots } = run;
+    console.log(tableText(rows));
+    const remarks = remarksText(run);
+    if (remarks !== "") console.log(`\n${remarks}`);
+    const found = { ...head, rows, skipped, failures, plots };
+    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(found, null, 2)}\n`);
+    if (values.html !== undefined) await writeFile(values.html, htmlReport(found));
+    if (values.markdown) await writeMarkdown(found);
+    // A target that is missed is a finding; something that did not run is not one.
+    return failures.length === 0 ? 0 : 1;
+  } finally {
+    await workspace.close();
+  }
+}
+
+function refuse(problem) {
+  console.error(`${problem}\n\n${HELP}`);
+  return 2;
+}

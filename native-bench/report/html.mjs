@@ -1,0 +1,1 @@
+export const htmlReport = (found) => JSON.stringify(found);

@@ -1,0 +1,3 @@
+import { append } from "./append.mjs";
+
+export const SUITES = [append];

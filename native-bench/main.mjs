@@ -43,6 +43,8 @@ const { values } = parseArgs({
   allowPositionals: false,
 });
 
+// The SDK's own switch: on a console full of figures its advice on Node versions is noise.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
 process.exitCode = await main();
 
 async function main() {

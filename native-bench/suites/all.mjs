@@ -1,3 +1,5 @@
 import { append } from "./append.mjs";
+import { flush } from "./flush.mjs";
+import { pipeline } from "./pipeline.mjs";
 
-export const SUITES = [append];
+export const SUITES = [append, flush, pipeline];

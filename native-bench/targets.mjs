@@ -28,6 +28,8 @@ export const TARGETS = [
   { row: "uploaded.open.p50", title: "uploaded, store 50 ms away, p50: linger + 1.6 RTT", ratio: { atMost: 1 } },
   { row: "uploaded.open.p99", title: "uploaded, store 50 ms away, p99: linger + 2.2 RTT", ratio: { atMost: 1 } },
 
+  { row: "uploaded.overlap", title: "uploaded, bytes/s with overlapping uploads: one at a time", ratio: { atLeast: 4 } },
+
   { row: "partitions.puts", title: "PUTs per hour, 10,000 partitions: 1 partition", ratio: { within: 0.05 } },
   { row: "partitions.loop-delay", title: "10,000 partitions × 1 record/s, event-loop delay p99, ms", value: { atMost: 20 } },
   { row: "partitions.idle-bytes", title: "bytes per idle partition of 100,000", value: { atMost: 1024 } },

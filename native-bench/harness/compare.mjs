@@ -71,13 +71,13 @@ async function close(run, name, contestant, open) {
 /**
  * Adds a row: what `own` measured, against what `other` did in the same turns.
  *
- * @param row  `{ id, what, unit, own: [contestant, metric], other?: [contestant, metric, title], scale?: of the other's value }`;
+ * @param row  `{ id, what, unit, own: [contestant, metric], other?: [contestant, metric, title], convert?: of the other's value }`;
  *             `id` is what targets.mjs names. Nothing is added where `own` did not run; no ratio where `other` did not.
  */
-export function addRow(run, result, { id, what, unit, own, other, scale = 1, details = {} }) {
+export function addRow(run, result, { id, what, unit, own, other, convert = (value) => value, details = {} }) {
   const values = result.of(own[0], own[1]);
   if (values === undefined) return;
-  const theirs = other === undefined ? undefined : result.of(other[0], other[1])?.map((value) => value * scale);
+  const theirs = other === undefined ? undefined : result.of(other[0], other[1])?.map((value) => convert(value));
   run.addRow({
     id,
     what,

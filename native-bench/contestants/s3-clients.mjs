@@ -110,14 +110,16 @@ export async function libStorageUploads(sink, body, { tuned, partSize, queueSize
   if (s3.skipped !== undefined) return s3;
   const client = tuned ? tunedClient(sink, s3.S3Client) : defaultClient(sink, s3.S3Client);
   let n = 0;
+  const upload = (given) =>
+    new storage.Upload({
+      client,
+      params: { Bucket: NULL_BUCKET, Key: `data/${++n}`, Body: given },
+      ...(partSize === undefined ? {} : { partSize }),
+      ...(queueSize === undefined ? {} : { queueSize }),
+    }).done();
   return {
-    append: () =>
-      new storage.Upload({
-        client,
-        params: { Bucket: NULL_BUCKET, Key: `data/${++n}`, Body: body },
-        ...(partSize === undefined ? {} : { partSize }),
-        ...(queueSize === undefined ? {} : { queueSize }),
-      }).done(),
+    upload,
+    append: () => upload(body),
     close: async () => client.destroy(),
   };
 }

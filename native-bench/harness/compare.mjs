@@ -72,12 +72,12 @@ async function close(run, name, contestant, open) {
  * Adds a row: what `own` measured, against what `other` did in the same turns.
  *
  * @param row  `{ id, what, unit, own: [contestant, metric], other?: [contestant, metric, title], convert?: of the other's value }`;
- *             `id` is what targets.mjs names. Nothing is added where `own` did not run; no ratio where `other` did not.
+ *             `id` is what targets.mjs names. Nothing is added where one of them did not run.
  */
 export function addRow(run, result, { id, what, unit, own, other, convert = (value) => value, details = {} }) {
   const values = result.of(own[0], own[1]);
-  if (values === undefined) return;
   const theirs = other === undefined ? undefined : result.of(other[0], other[1])?.map((value) => convert(value));
+  if (values === undefined || (other !== undefined && theirs === undefined)) return;
   run.addRow({
     id,
     what,

@@ -23,15 +23,22 @@ export function formatBytes(bytes) {
   return bytes >= 1024 ? `${bytes / 1024} KiB` : `${bytes} B`;
 }
 
+/** A unit that people read more easily, and what to divide by. */
+function readable({ unit, value }) {
+  if (unit === "B/s") return { unit: "MB/s", divisor: 1e6 };
+  return unit === "bytes" && value.median >= 2 ** 20 ? { unit: "MiB", divisor: 2 ** 20 } : { unit, divisor: 1 };
+}
+
 /** The cells of a row, as texts. */
 export function cellsOf(row, targetText) {
   const { against } = row;
+  const { unit, divisor } = readable(row);
   return {
     what: row.what,
-    unit: row.unit,
-    value: formatNumber(row.value.median),
+    unit,
+    value: formatNumber(row.value.median / divisor),
     spread: formatSpread(row.value),
-    peer: against === undefined ? "" : `${against.title}: ${formatNumber(against.value.median)}`,
+    peer: against === undefined ? "" : `${against.title}: ${formatNumber(against.value.median / divisor)}`,
     ratio: against === undefined ? "" : formatNumber(against.ratio.median),
     ratioSpread: against === undefined ? "" : `${formatNumber(against.ratio.min)}–${formatNumber(against.ratio.max)}`,
     target: row.target === undefined ? "" : targetText(row.target),

@@ -26,7 +26,7 @@ function measuredText({ machine, run, rows, skipped, startedAt }) {
   const targets = TARGETS.map((target) => {
     const row = named.get(target.row);
     if (row === undefined) return `| ${target.title} | not measured | | ${targetText(target)} | |`;
-    const { value, unit, ratio, ratioSpread, spread, verdict } = { ...cellsOf(row, targetText), unit: row.unit };
+    const { value, unit, ratio, ratioSpread, spread, verdict } = cellsOf(row, targetText);
     const measured = target.value === undefined ? `${ratio} ×` : `${value} ${unit}`;
     const around = target.value === undefined ? ratioSpread : spread;
     return `| ${target.title} | ${measured} | ${around} | ${targetText(target)} | ${verdict} |`;

@@ -1,9 +1,7 @@
-import { formatNumber } from "../harness/format.mjs";
-
 const WIDTH = 640;
 const HEIGHT = 360;
-const LEFT = 64;
-const RIGHT = 16;
+const LEFT = 72;
+const RIGHT = 30;
 const TOP = 16;
 const BOTTOM = 52;
 const SERIES_MAX = 6;
@@ -70,7 +68,7 @@ function mark(i, x, y, text) {
   }
 }
 
-const label = (axis, value) => escapeHtml(axis.format === undefined ? formatNumber(value) : axis.format(value));
+const label = (axis, value) => escapeHtml(axis.format === undefined ? value.toLocaleString("en", { maximumSignificantDigits: 3 }) : axis.format(value));
 
 /** `values`: ticks that are given; else round numbers. A linear axis begins at 0. */
 function scale({ log }, numbers, from, to, values) {

@@ -35,7 +35,7 @@ export const PLOTS = [
   {
     name: "memory",
     title: "Memory over time",
-    note: "One process under a steady load, journaled and uploading to the null S3 sink; the generator is in it.",
+    note: "A process of its own under a steady load: journaled, uploading to a directory, merging. The generator is in it.",
     x: { label: "seconds" },
     y: { label: "MiB" },
   },

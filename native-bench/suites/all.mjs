@@ -1,10 +1,13 @@
 import { append } from "./append.mjs";
 import { flush } from "./flush.mjs";
+import { limits } from "./limits.mjs";
 import { load } from "./load.mjs";
+import { micro } from "./micro.mjs";
 import { partitions } from "./partitions.mjs";
 import { peers } from "./peers.mjs";
 import { pipeline } from "./pipeline.mjs";
 import { soak } from "./soak.mjs";
 import { uploaded } from "./uploaded.mjs";
 
-export const SUITES = [append, flush, pipeline, uploaded, load, partitions, soak, peers];
+/** In the order in which they run: each gets the machine as the ones before left it. */
+export const SUITES = [limits, micro, append, flush, pipeline, uploaded, load, partitions, peers, soak];

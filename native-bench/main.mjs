@@ -1,5 +1,5 @@
 /** `npm run bench`, `npm run bench:full`: see docs/performance.md, or `--help`. */
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { describeMachine } from "./harness/machine.mjs";
@@ -19,6 +19,7 @@ const HELP = `usage: npm run bench -- [options]        quick, at most 3 minutes
   --json FILE        everything that was found
   --html FILE        a report with plots, in one file
   --markdown         rewrites the table between the markers of docs/performance.md
+  --from FILE        measures nothing: what an earlier --json wrote, for --html and --markdown
   --list             the suites
   --help`;
 
@@ -37,6 +38,7 @@ const { values } = parseArgs({
     json: { type: "string" },
     html: { type: "string" },
     markdown: { type: "boolean", default: false },
+    from: { type: "string" },
     list: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -56,10 +58,18 @@ async function main() {
     for (const { name, mode } of SUITES) console.log(`${name.padEnd(12)}${mode}`);
     return 0;
   }
+  if (values.from !== undefined) {
+    const found = JSON.parse(await readFile(values.from, "utf8"));
+    console.log(headText(found));
+    printFound(found);
+    await write(found);
+    return 0;
+  }
   const turns = Number(values.turns);
   if (!Number.isSafeInteger(turns) || turns < 1 || turns > 1000) return refuse(`--turns ${values.turns}: 1 … 1000`);
   const unknown = values.suite?.find((name) => !SUITES.some((suite) => suite.name === name));
-  if (unknown !== undefined) return refuse(`--suite ${unknown}: there are ${SUITES.map(({ name }) => name).join(", ")}`);
+  if (unknown !== undefined)
+    return refuse(`--suite ${unknown}: there are ${SUITES.map(({ name }) => name).join(", ")}`);
   const suites = SUITES.filter(({ name }) => values.suite?.includes(name) ?? true);
 
   const workspace = await openWorkspace(values.dir);
@@ -80,21 +90,30 @@ async function main() {
       } catch (error) {
         run.fail(suite.name, error);
       }
+      run.leaveSuite();
     }
     run.clearProgress();
-    const { rows, skipped, failures, plots } = run;
-    console.log(tableText(rows));
-    const remarks = remarksText(run);
-    if (remarks !== "") console.log(`\n${remarks}`);
-    const found = { ...head, rows, skipped, failures, plots };
-    if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(found, null, 2)}\n`);
-    if (values.html !== undefined) await writeFile(values.html, htmlReport(found));
-    if (values.markdown) await writeMarkdown(found);
+    const { rows, skipped, failures, plots, took } = run;
+    const found = { ...head, rows, skipped, failures, plots, took };
+    printFound(found);
+    await write(found);
     // A target that is missed is a finding; something that did not run is not one.
     return failures.length === 0 ? 0 : 1;
   } finally {
     await workspace.close();
   }
+}
+
+function printFound(found) {
+  console.log(tableText(found.rows));
+  const remarks = remarksText(found);
+  if (remarks !== "") console.log(`\n${remarks}`);
+}
+
+async function write(found) {
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(found, null, 2)}\n`);
+  if (values.html !== undefined) await writeFile(values.html, htmlReport(found));
+  if (values.markdown) await writeMarkdown(found);
 }
 
 function refuse(problem) {

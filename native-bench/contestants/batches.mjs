@@ -20,7 +20,15 @@ export function encode(records) {
 /** How one writes it who has not measured: small buffers, put together at the end. The same bytes as `encode` makes. */
 export function encodeNaively(records) {
   const parts = records.map(({ value }, i) => {
-    const body = Buffer.concat([Buffer.from([0]), varint(0), varint(i), varint(-1), varint(value.length), value, varint(0)]);
+    const body = Buffer.concat([
+      Buffer.from([0]),
+      varint(0),
+      varint(i),
+      varint(-1),
+      varint(value.length),
+      value,
+      varint(0),
+    ]);
     return Buffer.concat([varint(body.length), body]);
   });
   const body = Buffer.concat(parts);

@@ -10,8 +10,18 @@ export async function makeChain(count, partitions) {
   let prev = NO_WRITE_ID;
   for (let seq = 0; seq <= count; seq++) {
     const writeId = (seq + 1).toString(16).padStart(32, "0");
-    const entry = seq === 0 ? { type: "fence", journalId: "0".repeat(32), endpoint: "" } : appendOf(seq - 1, partitions);
-    const draft = { shard: 0, seq, epoch: 1, writeId, prev, writerId: "bench", createdAtMs: 1_700_000_000_000, entries: [entry] };
+    const entry =
+      seq === 0 ? { type: "fence", journalId: "0".repeat(32), endpoint: "" } : appendOf(seq - 1, partitions);
+    const draft = {
+      shard: 0,
+      seq,
+      epoch: 1,
+      writeId,
+      prev,
+      writerId: "bench",
+      createdAtMs: 1_700_000_000_000,
+      entries: [entry],
+    };
     const payload = seq === 0 ? [] : [Buffer.alloc(partitions * 4)];
     const { bytes, link } = await encodeLink(draft, payload);
     links.push({ key: indexKey(0, seq), bytes, link, draft, payload });

@@ -59,7 +59,11 @@ export function createNullStore() {
       };
     },
     list: (prefix, options) => small.list(prefix, options),
-    delete: (keys, options) => small.delete(keys.filter((key) => !isLog(key)), options),
+    delete: (keys, options) =>
+      small.delete(
+        keys.filter((key) => !isLog(key)),
+        options,
+      ),
     close: () => small.close(),
   };
 }

@@ -2,8 +2,8 @@ import { Agent, request } from "node:http";
 
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 
-import { createS3Store } from "../../dist/object-store/s3-store.js";
 import { systemRuntime } from "../../dist/index.js";
+import { createS3Store } from "../../dist/object-store/s3-store.js";
 import { importPeer } from "../peers/import-peer.mjs";
 
 export const NULL_BUCKET = "null-bench";
@@ -74,12 +74,15 @@ export function barePuts(sink, body, { conditional = false, bucket = NULL_BUCKET
     append: () =>
       new Promise((resolve, reject) => {
         const path = `/${bucket}/data/${++n}`;
-        const sent = request({ host: "127.0.0.1", port: sink.port, method: "PUT", path, agent, headers }, (response) => {
-          response.resume();
-          response.once("end", () =>
-            response.statusCode === 200 ? resolve() : reject(new Error(`the sink answered ${response.statusCode}`)),
-          );
-        });
+        const sent = request(
+          { host: "127.0.0.1", port: sink.port, method: "PUT", path, agent, headers },
+          (response) => {
+            response.resume();
+            response.once("end", () =>
+              response.statusCode === 200 ? resolve() : reject(new Error(`the sink answered ${response.statusCode}`)),
+            );
+          },
+        );
         sent.once("error", reject);
         sent.end(body);
       }),
@@ -95,7 +98,11 @@ export async function undiciPuts(sink, body) {
   let n = 0;
   return {
     async append() {
-      const { statusCode, body: answer } = await pool.request({ path: `/${NULL_BUCKET}/data/${++n}`, method: "PUT", body });
+      const { statusCode, body: answer } = await pool.request({
+        path: `/${NULL_BUCKET}/data/${++n}`,
+        method: "PUT",
+        body,
+      });
       await answer.dump();
       if (statusCode !== 200) throw new Error(`the sink answered ${statusCode}`);
     },

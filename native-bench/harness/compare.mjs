@@ -1,6 +1,5 @@
 import { ratios, summary } from "./statistics.mjs";
 
-
 /** At least: files are made and code is compiled in it. */
 const WARM_UP_MS = 300;
 /**
@@ -13,9 +12,10 @@ const WARM_UP_MS = 300;
  * @param name         of the comparison, as in "append/journaled 256 × 1 KiB"
  * @param contestants  by short name
  * @param turnMs       of one turn; one before the first is not counted
+ * @param warmUp       false: for turns that are long and begin anew each time
  * @returns `{ of(contestant, metric): number[] | undefined, names }`
  */
-export async function compare(run, { name, contestants, turnMs }) {
+export async function compare(run, { name, contestants, turnMs, warmUp = true }) {
   const open = new Map();
   const found = new Map();
   try {
@@ -30,10 +30,12 @@ export async function compare(run, { name, contestants, turnMs }) {
       open.set(contestant, started);
       found.set(contestant, []);
     }
-    for (let turn = -1; turn < run.turns; turn++) {
+    for (let turn = warmUp ? -1 : 0; turn < run.turns; turn++) {
       for (const [contestant, { turn: measure }] of open) {
         run.progress(`${name}: ${contestant}, ${turn < 0 ? "warm-up" : `turn ${turn + 1} of ${run.turns}`}`);
-        const metrics = await guarded(run, name, contestant, () => measure(turn < 0 ? Math.max(turnMs / 3, WARM_UP_MS) : turnMs));
+        const metrics = await guarded(run, name, contestant, () =>
+          measure(turn < 0 ? Math.max(turnMs / 3, WARM_UP_MS) : turnMs),
+        );
         if (metrics === undefined) {
           await close(run, name, contestant, open);
           found.delete(contestant);
@@ -84,7 +86,9 @@ export function addRow(run, result, { id, what, unit, own, other, convert = (val
     unit,
     value: summary(values),
     against:
-      theirs === undefined ? undefined : { title: other[2] ?? other[0], value: summary(theirs), ratio: ratios(values, theirs) },
+      theirs === undefined
+        ? undefined
+        : { title: other[2] ?? other[0], value: summary(theirs), ratio: ratios(values, theirs) },
     details,
   });
 }

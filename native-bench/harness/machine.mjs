@@ -3,7 +3,13 @@ import { readFileSync, statfsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { arch, cpus, loadavg, platform, release, totalmem } from "node:os";
 
-const FILE_SYSTEMS = { 0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x01021994: "tmpfs", 0x794c7630: "overlayfs" };
+const FILE_SYSTEMS = {
+  0xef53: "ext4",
+  0x58465342: "xfs",
+  0x9123683e: "btrfs",
+  0x01021994: "tmpfs",
+  0x794c7630: "overlayfs",
+};
 const PEERS = ["@aws-sdk/client-s3", "@aws-sdk/lib-storage", "undici", "lmdb", "classic-level", "hypercore", "ioredis"];
 const SERVERS = { "redis-server": ["--version"], "nats-server": ["--version"] };
 
@@ -24,7 +30,10 @@ function disk(directory) {
   const type = FILE_SYSTEMS[statfsSync(directory).type] ?? "unknown file system";
   try {
     // The last mount whose path the directory begins with, by the length of the path.
-    const mounts = readFileSync("/proc/self/mounts", "utf8").trim().split("\n").map((line) => line.split(" "));
+    const mounts = readFileSync("/proc/self/mounts", "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => line.split(" "));
     const [device] = mounts
       .filter(([, path]) => `${directory}/`.startsWith(path.endsWith("/") ? path : `${path}/`))
       .sort((a, b) => b[1].length - a[1].length)[0];

@@ -11,7 +11,9 @@ export function makeRun({ full, turns, workspace, out }) {
   const skipped = [];
   const failures = [];
   const resources = new Map();
+  const took = {};
   let suite = "";
+  let enteredAt = 0;
 
   return {
     full,
@@ -21,10 +23,16 @@ export function makeRun({ full, turns, workspace, out }) {
     plots,
     skipped,
     failures,
+    /** Seconds, by suite. */
+    took,
     /** Of one turn, in ms: long enough to mean something, short enough for the time that the run may take. */
     turnMs: full ? 1000 : 150,
     enterSuite(name) {
       suite = name;
+      enteredAt = performance.now();
+    },
+    leaveSuite() {
+      took[suite] = Math.round((performance.now() - enteredAt) / 1000);
     },
     progress(text) {
       if (out.isTTY) out.write(`\r\u001B[2K${text.slice(0, (out.columns ?? 80) - 1)}`);

@@ -20,10 +20,13 @@ const flags = {
 process.stdin.on("end", () => process.exit(0)).resume();
 const tierlog = await openTierlog(workspace, { store: "fs", flags, bytes: 1024, partitions: 16 });
 const began = performance.now();
-const timer = setInterval(() => {
-  const { rss, heapUsed, external } = process.memoryUsage();
-  console.log(JSON.stringify({ seconds: (performance.now() - began) / 1000, rss, heapUsed, external }));
-}, Number(milliseconds) / SAMPLES);
+const timer = setInterval(
+  () => {
+    const { rss, heapUsed, external } = process.memoryUsage();
+    console.log(JSON.stringify({ seconds: (performance.now() - began) / 1000, rss, heapUsed, external }));
+  },
+  Number(milliseconds) / SAMPLES,
+);
 try {
   const { p50, p99, overloaded } = await openLoop(tierlog.append, Number(rate), Number(milliseconds));
   console.log(JSON.stringify({ p50, p99, overloaded }));

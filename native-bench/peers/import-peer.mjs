@@ -12,7 +12,8 @@ export async function importPeer(name) {
     return { skipped: `${name} is not installed: npm run bench:peers:install` };
   }
   // Not from a directory further up: there it may be another version.
-  if (!path.startsWith(import.meta.dirname)) return { skipped: `${name} is not installed: npm run bench:peers:install` };
+  if (!path.startsWith(import.meta.dirname))
+    return { skipped: `${name} is not installed: npm run bench:peers:install` };
   const module = await import(pathToFileURL(path).href);
   return { ...module.default, ...module, default: module.default };
 }

@@ -9,27 +9,29 @@ import { importPeer } from "./import-peer.mjs";
 const KEPT = 100_000;
 
 /** `fsync`: redis's appendfsync. */
-export const redis = (fsync) => async ({ workspace, values }) => {
-  const started = await server(workspace, "redis-server", "redis-server", (port, directory) => [
-    ...["--port", port, "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "yes"],
-    ...["--appendfsync", fsync, "--loglevel", "warning"],
-  ]);
-  if (started.skipped !== undefined) return started;
-  const peer = await importPeer("ioredis");
-  if (peer.skipped !== undefined) {
-    await started.stop();
-    return peer;
-  }
-  const client = new peer.Redis({ host: "127.0.0.1", port: started.port, enableAutoPipelining: true });
-  let n = 0;
-  return {
-    append: () => client.xadd("bench", "MAXLEN", "~", KEPT, "*", "v", values[n++ % values.length]),
-    async close() {
-      client.disconnect();
+export const redis =
+  (fsync) =>
+  async ({ workspace, values }) => {
+    const started = await server(workspace, "redis-server", "redis-server", (port, directory) => [
+      ...["--port", port, "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "yes"],
+      ...["--appendfsync", fsync, "--loglevel", "warning"],
+    ]);
+    if (started.skipped !== undefined) return started;
+    const peer = await importPeer("ioredis");
+    if (peer.skipped !== undefined) {
       await started.stop();
-    },
+      return peer;
+    }
+    const client = new peer.Redis({ host: "127.0.0.1", port: started.port, enableAutoPipelining: true });
+    let n = 0;
+    return {
+      append: () => client.xadd("bench", "MAXLEN", "~", KEPT, "*", "v", values[n++ % values.length]),
+      async close() {
+        client.disconnect();
+        await started.stop();
+      },
+    };
   };
-};
 
 /** A stream in files; the server does not sync before it acknowledges. */
 export const nats = async ({ workspace, values }) => {
@@ -75,7 +77,9 @@ async function server(workspace, command, debianPackage, flags) {
   const directory = workspace.path(command);
   await mkdir(directory);
   const port = await freePort();
-  const child = workspace.spawn(command, flags(String(port), directory).map(String), { stdio: ["ignore", "ignore", "ignore"] });
+  const child = workspace.spawn(command, flags(String(port), directory).map(String), {
+    stdio: ["ignore", "ignore", "ignore"],
+  });
   const ended = new Promise((resolve) => child.once("exit", resolve));
   await answering(port, child);
   return {

@@ -34,14 +34,36 @@ export function htmlReport(found) {
 <main>
 <h1>tierlog benchmark</h1>
 <p class="lead">${met} of ${withTarget.length} measured targets met. ${rows.length} rows, ${run.turns} turns of each contestant, ${run.full ? "all points" : "quick run"}, ${escapeHtml(startedAt.replace("T", " ").slice(0, 16))} UTC.</p>
-${failures.length === 0 ? "" : list("Failed to run", failures.map(({ what, error }) => `${what}: ${error.split("\n", 1)[0]}`), "bad")}
+${
+  failures.length === 0
+    ? ""
+    : list(
+        "Failed to run",
+        failures.map(({ what, error }) => `${what}: ${error.split("\n", 1)[0]}`),
+        "bad",
+      )
+}
 <section class="plots">
 ${PLOTS.map((plot) => figure(plot, plots[plot.name] ?? {})).join("\n")}
 </section>
 <h2>Table</h2>
 <p>Medians of turns taken in turn; ratios are of the same turn, so what slows the machine down for a while slows both sides.</p>
-${suites.map((suite) => tableOf(suite, rows.filter((row) => row.suite === suite.name))).join("\n")}
-${skipped.length === 0 ? "" : list("Skipped", skipped.map(({ what, why }) => `${what}: ${why}`))}
+${suites
+  .map((suite) =>
+    tableOf(
+      suite,
+      rows.filter((row) => row.suite === suite.name),
+    ),
+  )
+  .join("\n")}
+${
+  skipped.length === 0
+    ? ""
+    : list(
+        "Skipped",
+        skipped.map(({ what, why }) => `${what}: ${why}`),
+      )
+}
 <h2>Where and how</h2>
 <dl>
 ${pairs({ Processor: machine.cpu, Memory: machine.memory, Disk: machine.disk, System: machine.system, Load: machine.load, Node: machine.node })}

@@ -14,13 +14,27 @@ const SERIES_MAX = 6;
  */
 export function plotSvg({ title, x, y, series }) {
   const named = Object.entries(series)
-    .map(([name, points]) => [name, points.filter(([px, py]) => usable(px, x) && usable(py, y)).toSorted((a, b) => a[0] - b[0])])
+    .map(([name, points]) => [
+      name,
+      points.filter(([px, py]) => usable(px, x) && usable(py, y)).toSorted((a, b) => a[0] - b[0]),
+    ])
     .filter(([, points]) => points.length > 0)
     .slice(0, SERIES_MAX);
   if (named.length === 0) return `<p class="empty">Not measured in this run.</p>`;
   const all = named.flatMap(([, points]) => points);
-  const across = scale(x, all.map(([value]) => value), LEFT, WIDTH - RIGHT, x.values);
-  const up = scale(y, all.map(([, value]) => value), HEIGHT - BOTTOM, TOP);
+  const across = scale(
+    x,
+    all.map(([value]) => value),
+    LEFT,
+    WIDTH - RIGHT,
+    x.values,
+  );
+  const up = scale(
+    y,
+    all.map(([, value]) => value),
+    HEIGHT - BOTTOM,
+    TOP,
+  );
   const grid = [
     ...up.ticks.map(
       (tick) =>
@@ -34,8 +48,15 @@ export function plotSvg({ title, x, y, series }) {
     ),
   ];
   const lines = named.map(([name, points], i) => {
-    const path = points.map(([px, py], j) => `${j === 0 ? "M" : "L"}${across.at(px).toFixed(1)} ${up.at(py).toFixed(1)}`);
-    const marks = points.length > 40 ? "" : points.map(([px, py]) => mark(i, across.at(px), up.at(py), `${name}: ${label(x, px)}, ${label(y, py)}`)).join("");
+    const path = points.map(
+      ([px, py], j) => `${j === 0 ? "M" : "L"}${across.at(px).toFixed(1)} ${up.at(py).toFixed(1)}`,
+    );
+    const marks =
+      points.length > 40
+        ? ""
+        : points
+            .map(([px, py]) => mark(i, across.at(px), up.at(py), `${name}: ${label(x, px)}, ${label(y, py)}`))
+            .join("");
     return `<path class="line s${i}" d="${path.join("")}"/>${marks}`;
   });
   const legend = named.map(([name], i) => `<span class="key"><i class="k${i}"></i>${escapeHtml(name)}</span>`);
@@ -68,7 +89,10 @@ function mark(i, x, y, text) {
   }
 }
 
-const label = (axis, value) => escapeHtml(axis.format === undefined ? value.toLocaleString("en", { maximumSignificantDigits: 3 }) : axis.format(value));
+const label = (axis, value) =>
+  escapeHtml(
+    axis.format === undefined ? value.toLocaleString("en", { maximumSignificantDigits: 3 }) : axis.format(value),
+  );
 
 /** `values`: ticks that are given; else round numbers. A linear axis begins at 0. */
 function scale({ log }, numbers, from, to, values) {

@@ -35,12 +35,16 @@ export function tableText(rows) {
       .map((value, i) => (COLUMNS[i][2] === "left" ? value.padEnd(widths[i]) : value.padStart(widths[i])))
       .join("  ")
       .trimEnd();
-  return [line(COLUMNS.map(([title]) => title)), ...cells.map((row) => line(COLUMNS.map(([, key]) => row[key])))].join("\n");
+  return [line(COLUMNS.map(([title]) => title)), ...cells.map((row) => line(COLUMNS.map(([, key]) => row[key])))].join(
+    "\n",
+  );
 }
 
 /** What did not run, and why. */
-export function remarksText({ skipped, failures }) {
+export function remarksText({ skipped, failures, took }) {
+  const seconds = Object.entries(took).map(([suite, s]) => `${suite} ${s}`);
   return [
+    `took       ${seconds.join(", ")} s`,
     ...skipped.map(({ what, why }) => `skipped    ${what}: ${why}`),
     ...failures.map(({ what, error }) => `FAILED     ${what}: ${error}`),
   ].join("\n");

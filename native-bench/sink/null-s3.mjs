@@ -40,9 +40,12 @@ function nullAnswer(method, path, query, headers, body) {
     return answer(200, { etag });
   }
   if (method === "POST" && query.has("uploads")) {
-    return xml(`<InitiateMultipartUploadResult><UploadId>upload-${++generation}</UploadId></InitiateMultipartUploadResult>`);
+    return xml(
+      `<InitiateMultipartUploadResult><UploadId>upload-${++generation}</UploadId></InitiateMultipartUploadResult>`,
+    );
   }
-  if (method === "POST") return xml(`<CompleteMultipartUploadResult><ETag>${nextETag()}</ETag></CompleteMultipartUploadResult>`);
+  if (method === "POST")
+    return xml(`<CompleteMultipartUploadResult><ETag>${nextETag()}</ETag></CompleteMultipartUploadResult>`);
   if (method === "DELETE") return answer(204, {});
   counts.gets++;
   const stored = objects.get(path);
@@ -58,7 +61,11 @@ function ranged(bytes, range, etag, method) {
   const start = Number(found[1]);
   const end = found[2] === "" ? bytes.length : Math.min(bytes.length, Number(found[2]) + 1);
   if (start >= bytes.length) return refusal(416, "InvalidRange");
-  return answer(206, { etag, "content-range": `bytes ${start}-${end - 1}/${bytes.length}` }, bytes.subarray(start, end));
+  return answer(
+    206,
+    { etag, "content-range": `bytes ${start}-${end - 1}/${bytes.length}` },
+    bytes.subarray(start, end),
+  );
 }
 
 const nextETag = () => `"${(++generation).toString(16).padStart(32, "0")}"`;

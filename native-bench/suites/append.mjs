@@ -56,8 +56,13 @@ export async function openLevel(run, level, point) {
 }
 
 export function pointText({ producers, bytes, partitions, compression }) {
-  const more = [partitions > 1 ? `${partitions.toLocaleString("en")} partitions` : "", compression === "none" ? "" : compression];
-  return [`${producers.toLocaleString("en")} × ${formatBytes(bytes)}`, ...more.filter((text) => text !== "")].join(", ");
+  const more = [
+    partitions > 1 ? `${partitions.toLocaleString("en")} partitions` : "",
+    compression === "none" ? "" : compression,
+  ];
+  return [`${producers.toLocaleString("en")} × ${formatBytes(bytes)}`, ...more.filter((text) => text !== "")].join(
+    ", ",
+  );
 }
 
 export const pointId = ({ producers, bytes, partitions, compression }) =>
@@ -78,9 +83,20 @@ async function level(run, level_, point) {
   });
   const other = ["bare", "rate", `${producers.toLocaleString("en")} per write+fdatasync`];
   addRow(run, result, { id: `${id}.bare`, what, unit: "appends/s", own: ["tierlog", "rate"], other });
-  addRow(run, result, { id: `${id}.p99`, what: `${what}, p99`, unit: "ms", own: ["tierlog", "p99"], other: ["bare", "p99", "write+fdatasync p99"] });
+  addRow(run, result, {
+    id: `${id}.p99`,
+    what: `${what}, p99`,
+    unit: "ms",
+    own: ["tierlog", "p99"],
+    other: ["bare", "p99", "write+fdatasync p99"],
+  });
   const rates = result.of("tierlog", "bytesPerSecond");
-  if (rates !== undefined && point.producers === BASE.producers && point.partitions === 1 && point.compression === "none") {
+  if (
+    rates !== undefined &&
+    point.producers === BASE.producers &&
+    point.partitions === 1 &&
+    point.compression === "none"
+  ) {
     const sorted = rates.toSorted((a, b) => a - b);
     run.addPoint("throughput", level_, bytes, sorted[sorted.length >> 1] / 1e6);
   }
@@ -125,8 +141,16 @@ async function largeBatches(run) {
     },
   });
   const row = { what: "journaled, appends of 1 MiB", unit: "B/s", own: ["tierlog", "bytesPerSecond"] };
-  addRow(run, result, { ...row, id: "append.journaled.1MiB.device", other: ["device", "bytesPerSecond", "O_DIRECT writes of 1 MiB (C)"] });
-  addRow(run, result, { ...row, id: "append.journaled.1MiB.bare", other: ["bare", "bytesPerSecond", "1 MiB write+fdatasync"] });
+  addRow(run, result, {
+    ...row,
+    id: "append.journaled.1MiB.device",
+    other: ["device", "bytesPerSecond", "O_DIRECT writes of 1 MiB (C)"],
+  });
+  addRow(run, result, {
+    ...row,
+    id: "append.journaled.1MiB.bare",
+    other: ["bare", "bytesPerSecond", "1 MiB write+fdatasync"],
+  });
 }
 
 /** The same as the base point, with the uploads that go on behind the acks. */

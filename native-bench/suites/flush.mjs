@@ -1,3 +1,5 @@
+import { BufferedMultipartWriter } from "../../dist/object-store/buffered-multipart-writer.js";
+import { PartBufferPool } from "../../dist/object-store/part-buffer-pool.js";
 import { appender } from "../contestants/appender.mjs";
 import {
   barePuts,
@@ -7,8 +9,6 @@ import {
   tierlogStore,
   undiciPuts,
 } from "../contestants/s3-clients.mjs";
-import { BufferedMultipartWriter } from "../../dist/object-store/buffered-multipart-writer.js";
-import { PartBufferPool } from "../../dist/object-store/part-buffer-pool.js";
 import { addRow, compare } from "../harness/compare.mjs";
 import { payloads } from "../load/payload.mjs";
 import { startSink } from "../sink/start-sink.mjs";
@@ -28,7 +28,9 @@ export const flush = {
   mode:
     "bytes to the null S3 sink: one PUT of 8 MiB, 4 at a time; multipart 64 MiB, 4 parts at a time. tierlog: payload unsigned, CRC-32C; " +
     "default clients: SHA-256 signed, CRC-32; tuned: neither",
-  blindSpots: ["bodies are Buffers of the same bytes again and again: they are in the processor's cache more than real ones"],
+  blindSpots: [
+    "bodies are Buffers of the same bytes again and again: they are in the processor's cache more than real ones",
+  ],
   async run(run) {
     const sink = await run.shared("sink", () => startSink(run.workspace));
     await singlePut(run, sink);
@@ -60,7 +62,10 @@ async function singlePut(run, sink) {
   const own = (signing) => async () => {
     const store = tierlogStore(sink, signing);
     let n = 0;
-    return { append: () => store.put(`data/own-${signing}-${++n}`, body, { condition: { kind: "if-absent" } }), close: () => store.close() };
+    return {
+      append: () => store.put(`data/own-${signing}-${++n}`, body, { condition: { kind: "if-absent" } }),
+      close: () => store.close(),
+    };
   };
   const result = await compare(run, {
     name: "flush, one PUT of 8 MiB",
@@ -74,7 +79,11 @@ async function singlePut(run, sink) {
     },
   });
   const row = { unit: "B/s", own: ["tierlog", "bytesPerSecond"], what: "one PUT of 8 MiB with CRC-32C" };
-  addRow(run, result, { ...row, id: "flush.single.default", other: ["default", "bytesPerSecond", "client-s3 as it comes"] });
+  addRow(run, result, {
+    ...row,
+    id: "flush.single.default",
+    other: ["default", "bytesPerSecond", "client-s3 as it comes"],
+  });
   addRow(run, result, { ...row, id: "flush.single.http", other: ["http", "bytesPerSecond", "bare node:http"] });
   addRow(run, result, { ...row, id: "flush.single.undici", other: ["undici", "bytesPerSecond", "bare undici"] });
   addRow(run, result, {
@@ -106,14 +115,23 @@ async function multipart(run, sink, partBytes) {
       tierlog: withMemory(withCpu(appender(() => writerOf(sink, body, partBytes), load))),
       default: withMemory(withCpu(appender(() => libStorageUploads(sink, body, { tuned: false }), load))),
       tuned: withMemory(
-        withCpu(appender(() => libStorageUploads(sink, body, { tuned: true, partSize: partBytes, queueSize: PARTS_IN_FLIGHT }), load)),
+        withCpu(
+          appender(
+            () => libStorageUploads(sink, body, { tuned: true, partSize: partBytes, queueSize: PARTS_IN_FLIGHT }),
+            load,
+          ),
+        ),
       ),
       limit: { open: async () => ({ turn: async () => ({ memory: limit }) }) },
     },
   });
   const what = `multipart, parts of ${partBytes / MIB} MiB`;
   const row = { what, unit: "B/s", own: ["tierlog", "bytesPerSecond"] };
-  addRow(run, result, { ...row, id: `${id}.tuned`, other: ["tuned", "bytesPerSecond", "lib-storage tuned, same parts"] });
+  addRow(run, result, {
+    ...row,
+    id: `${id}.tuned`,
+    other: ["tuned", "bytesPerSecond", "lib-storage tuned, same parts"],
+  });
   addRow(run, result, { ...row, id: `${id}.default`, other: ["default", "bytesPerSecond", "lib-storage as it comes"] });
   addRow(run, result, {
     id: `${id}.cpu`,
@@ -137,7 +155,12 @@ async function writerOf(sink, body, partBytes) {
   let n = 0;
   return {
     async append() {
-      const writer = new BufferedMultipartWriter({ store, key: `data/own-${++n}`, pool, partsInFlight: PARTS_IN_FLIGHT });
+      const writer = new BufferedMultipartWriter({
+        store,
+        key: `data/own-${++n}`,
+        pool,
+        partsInFlight: PARTS_IN_FLIGHT,
+      });
       try {
         for (let at = 0; at < body.length; at += CHUNK_BYTES) await writer.write(body.subarray(at, at + CHUNK_BYTES));
         await writer.finish();

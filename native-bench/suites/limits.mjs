@@ -17,7 +17,9 @@ const MIB = 1024 * KIB;
 export const limits = {
   name: "limits",
   mode: "what this machine can do at most: C programs (compiled by cc -O2) beside the smallest Node loop; write+fdatasync of 256 KiB to a growing file and over one made of zeros",
-  blindSpots: ["the C programs use one thread; CRC-32C is one stream of an instruction that three streams would use better"],
+  blindSpots: [
+    "the C programs use one thread; CRC-32C is one stream of an instruction that three streams would use better",
+  ],
   async run(run) {
     const text = run.workspace.path("text");
     await writeFile(text, payloads(MIB, 1)[0]);
@@ -33,7 +35,12 @@ async function disk(run) {
   const result = await compare(run, {
     name: "limits of the disk",
     turnMs: run.turnMs,
-    contestants: { fresh: at("fresh"), recycled: at("recycled"), direct: at("direct-sync"), node: bareSync(run.workspace, size, 1) },
+    contestants: {
+      fresh: at("fresh"),
+      recycled: at("recycled"),
+      direct: at("direct-sync"),
+      node: bareSync(run.workspace, size, 1),
+    },
   });
   const row = { unit: "B/s", other: ["node", "bytesPerSecond", "Node, over a file of zeros"] };
   for (const [name, what] of [
@@ -67,7 +74,13 @@ async function memory(run, text) {
     ["lz4", "lz4C", "LZ4 frame of 64 KiB by lz4-napi", "liblz4 block (C)"],
   ];
   for (const [own, other, what, title] of rows) {
-    addRow(run, result, { id: `limits.${own}`, what, unit: "B/s", own: [own, "bytesPerSecond"], other: [other, "bytesPerSecond", title] });
+    addRow(run, result, {
+      id: `limits.${own}`,
+      what,
+      unit: "B/s",
+      own: [own, "bytesPerSecond"],
+      other: [other, "bytesPerSecond", title],
+    });
   }
 }
 
@@ -78,7 +91,22 @@ async function loopback(run) {
     contestants[bytes] = appender(async () => barePuts(sink, payloads(bytes, 1)[0]), { producers: 4, bytes });
   }
   const result = await compare(run, { name: "loopback PUT", turnMs: run.turnMs, contestants });
-  addRow(run, result, { id: "limits.put.4KiB", what: "PUT of 4 KiB to the null sink by node:http, 4 at a time", unit: "PUTs/s", own: [String(4 * KIB), "rate"] });
-  addRow(run, result, { id: "limits.put.1MiB", what: "PUT of 1 MiB, 4 at a time", unit: "B/s", own: [String(MIB), "bytesPerSecond"] });
-  addRow(run, result, { id: "limits.put.8MiB", what: "PUT of 8 MiB, 4 at a time", unit: "B/s", own: [String(8 * MIB), "bytesPerSecond"] });
+  addRow(run, result, {
+    id: "limits.put.4KiB",
+    what: "PUT of 4 KiB to the null sink by node:http, 4 at a time",
+    unit: "PUTs/s",
+    own: [String(4 * KIB), "rate"],
+  });
+  addRow(run, result, {
+    id: "limits.put.1MiB",
+    what: "PUT of 1 MiB, 4 at a time",
+    unit: "B/s",
+    own: [String(MIB), "bytesPerSecond"],
+  });
+  addRow(run, result, {
+    id: "limits.put.8MiB",
+    what: "PUT of 8 MiB, 4 at a time",
+    unit: "B/s",
+    own: [String(8 * MIB), "bytesPerSecond"],
+  });
 }

@@ -27,17 +27,33 @@ export const load = {
           }),
         },
       };
-      for (const share of shares) contestants[share] = { open: async () => ({ turn: (ms) => openLoop(tierlog.append, peak * share, ms) }) };
-      const result = await compare(run, { name: "journaled, offered load", turnMs: Math.max(300, run.turnMs), contestants });
+      for (const share of shares)
+        contestants[share] = { open: async () => ({ turn: (ms) => openLoop(tierlog.append, peak * share, ms) }) };
+      const result = await compare(run, {
+        name: "journaled, offered load",
+        turnMs: Math.max(300, run.turnMs),
+        contestants,
+      });
       for (const share of shares) {
         const at = `at ${share * 100} % of the peak`;
-        addRow(run, result, { id: `load.p99.${share}`, what: `journaled ${at}, p99 from when it was due`, unit: "ms", own: [String(share), "p99"] });
+        addRow(run, result, {
+          id: `load.p99.${share}`,
+          what: `journaled ${at}, p99 from when it was due`,
+          unit: "ms",
+          own: [String(share), "p99"],
+        });
         for (const metric of ["p50", "p99", "p999"]) {
           const values = result.of(String(share), metric);
-          if (values !== undefined) run.addPoint("latency", metric === "p999" ? "p99.9" : metric, share, median(values));
+          if (values !== undefined)
+            run.addPoint("latency", metric === "p999" ? "p99.9" : metric, share, median(values));
         }
       }
-      addRow(run, result, { id: "load.loop-delay", what: "event-loop delay at 80 % of the peak, p99", unit: "ms", own: ["0.8", "loopDelayP99"] });
+      addRow(run, result, {
+        id: "load.loop-delay",
+        what: "event-loop delay at 80 % of the peak, p99",
+        unit: "ms",
+        own: ["0.8", "loopDelayP99"],
+      });
     } finally {
       await tierlog.close();
     }

@@ -23,7 +23,9 @@ const LINKS = 20;
 export const micro = {
   name: "micro",
   mode: "one function in a loop (tinybench), batches of 64 KiB; encode: one shape of records, header and CRC included",
-  blindSpots: ["hot loops of one shape of data, in the cache: expect half of it, or less, in a process that does other things too"],
+  blindSpots: [
+    "hot loops of one shape of data, in the cache: expect half of it, or less, in a process that does other things too",
+  ],
   async run(run) {
     for (const bytes of [100, KIB]) await batches(run, bytes);
     await checksums(run);
@@ -37,7 +39,8 @@ async function batches(run, bytes) {
   const size = bytes === KIB ? "1KiB" : `${bytes}B`;
   const records = recordsOf(bytes);
   const { bytes: batch } = encode(records);
-  if (Buffer.compare(batch, encodeNaively(records)) !== 0) throw new Error("the naive encoder makes other bytes: nothing to compare");
+  if (Buffer.compare(batch, encodeNaively(records)) !== 0)
+    throw new Error("the naive encoder makes other bytes: nothing to compare");
   const where = { key: "bench", position: 0 };
   const counts = { perCall: records.length, bytesPerCall: batch.length };
   const result = await compare(run, {
@@ -53,7 +56,13 @@ async function batches(run, bytes) {
     },
   });
   const row = (name, what, own, other, metric, unit) =>
-    addRow(run, result, { id: `micro.${name}.${size}`, what: `${what}, ${size}`, unit, own: [own, metric], other: [other[0], metric, other[1]] });
+    addRow(run, result, {
+      id: `micro.${name}.${size}`,
+      what: `${what}, ${size}`,
+      unit,
+      own: [own, metric],
+      other: [other[0], metric, other[1]],
+    });
   row("encode", "encode and seal", "encode", ["naive", "naive concat"], "rate", "records/s");
   row("accept", "accept a pre-encoded batch", "accept", ["crc", "bare CRC-32C"], "bytesPerSecond", "B/s");
   row("verify", "verify a batch", "verify", ["crc", "bare CRC-32C"], "bytesPerSecond", "B/s");
@@ -75,9 +84,27 @@ async function checksums(run) {
     },
   });
   const row = { unit: "B/s" };
-  addRow(run, result, { ...row, id: "micro.crc.100B", what: "CRC-32C of 100 B", own: ["small", "bytesPerSecond"], other: ["smallNative", "bytesPerSecond", "@node-rs/crc32"] });
-  addRow(run, result, { ...row, id: "micro.crc.64KiB", what: "CRC-32C of 64 KiB", own: ["large", "bytesPerSecond"], other: ["largeNative", "bytesPerSecond", "@node-rs/crc32"] });
-  addRow(run, result, { ...row, id: "micro.seal.64KiB", what: "seal a batch of one record of 64 KiB", own: ["seal", "bytesPerSecond"], other: ["largeNative", "bytesPerSecond", "bare CRC-32C"] });
+  addRow(run, result, {
+    ...row,
+    id: "micro.crc.100B",
+    what: "CRC-32C of 100 B",
+    own: ["small", "bytesPerSecond"],
+    other: ["smallNative", "bytesPerSecond", "@node-rs/crc32"],
+  });
+  addRow(run, result, {
+    ...row,
+    id: "micro.crc.64KiB",
+    what: "CRC-32C of 64 KiB",
+    own: ["large", "bytesPerSecond"],
+    other: ["largeNative", "bytesPerSecond", "@node-rs/crc32"],
+  });
+  addRow(run, result, {
+    ...row,
+    id: "micro.seal.64KiB",
+    what: "seal a batch of one record of 64 KiB",
+    own: ["seal", "bytesPerSecond"],
+    other: ["largeNative", "bytesPerSecond", "bare CRC-32C"],
+  });
 }
 
 async function compression(run) {
@@ -111,21 +138,42 @@ async function links(run) {
     contestants: {
       encode: task(async () => async () => void (await encodeLink(draft, payload)), { perCall }),
       stringify: task(async () => () => JSON.stringify(draft), { perCall }),
-      decode: task(async () => () => decodeLink(bytes, decodeLinkHeader(bytes, key, 0, 1), bytes.length, key), { perCall }),
+      decode: task(async () => () => decodeLink(bytes, decodeLinkHeader(bytes, key, 0, 1), bytes.length, key), {
+        perCall,
+      }),
       parse: task(async () => () => JSON.parse(json), { perCall }),
       fold: task(
         async () => () => {
           const state = new ShardState(0);
-          for (const { link, key: name } of chain) if (state.apply(link, name) !== "live") throw new Error("a void link");
+          for (const { link, key: name } of chain)
+            if (state.apply(link, name) !== "live") throw new Error("a void link");
         },
         { perCall: EXTENTS * LINKS },
       ),
     },
   });
   const row = { unit: "extents/s" };
-  addRow(run, result, { ...row, id: "micro.link.encode", what: `encode an index file of ${EXTENTS} extents`, own: ["encode", "rate"], other: ["stringify", "rate", "JSON.stringify"] });
-  addRow(run, result, { ...row, id: "micro.link.decode", what: `decode an index file of ${EXTENTS} extents`, own: ["decode", "rate"], other: ["parse", "rate", "JSON.parse"] });
-  addRow(run, result, { ...row, id: "micro.fold", what: `fold ${LINKS} links of ${EXTENTS} extents`, own: ["fold", "rate"], other: ["decode", "rate", "decoding them"] });
+  addRow(run, result, {
+    ...row,
+    id: "micro.link.encode",
+    what: `encode an index file of ${EXTENTS} extents`,
+    own: ["encode", "rate"],
+    other: ["stringify", "rate", "JSON.stringify"],
+  });
+  addRow(run, result, {
+    ...row,
+    id: "micro.link.decode",
+    what: `decode an index file of ${EXTENTS} extents`,
+    own: ["decode", "rate"],
+    other: ["parse", "rate", "JSON.parse"],
+  });
+  addRow(run, result, {
+    ...row,
+    id: "micro.fold",
+    what: `fold ${LINKS} links of ${EXTENTS} extents`,
+    own: ["fold", "rate"],
+    other: ["decode", "rate", "decoding them"],
+  });
 }
 
 async function writer(run) {

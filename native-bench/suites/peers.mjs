@@ -26,7 +26,8 @@ const CLASSES = [
     peers: {
       unsynced: [
         "tierlog, journaled, fsync never",
-        ({ workspace, bytes }) => openTierlog(workspace, { bytes, flags: { ...JOURNALED, "system.journal.fsync": "never" } }),
+        ({ workspace, bytes }) =>
+          openTierlog(workspace, { bytes, flags: { ...JOURNALED, "system.journal.fsync": "never" } }),
       ],
       lmdb: ["lmdb, noSync", lmdb(false)],
       level: ["classic-level", classicLevel(false)],

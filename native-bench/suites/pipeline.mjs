@@ -25,7 +25,14 @@ export const pipeline = {
     const upload = payloads(32 * MIB, 1)[0];
     const load = { producers: 256, bytes: APPEND_BYTES };
     const own = (compression) => () =>
-      openTierlog(run.workspace, { store: sink, flags: FLAGS, bytes: KIB, partitions: PARTITIONS, recordsPerAppend: RECORDS, compression });
+      openTierlog(run.workspace, {
+        store: sink,
+        flags: FLAGS,
+        bytes: KIB,
+        partitions: PARTITIONS,
+        recordsPerAppend: RECORDS,
+        compression,
+      });
     const result = await compare(run, {
       name: "append → LZ4 → S3",
       turnMs: Math.max(500, run.turnMs * 2),
@@ -33,15 +40,28 @@ export const pipeline = {
         lz4: withCpu(appender(own("lz4"), load)),
         none: withCpu(appender(own("none"), load)),
         alone: withCpu(
-          appender(async () => ({ append: () => compressFrame(block), close: async () => undefined }), { producers: 8, bytes: MIB }),
+          appender(async () => ({ append: () => compressFrame(block), close: async () => undefined }), {
+            producers: 8,
+            bytes: MIB,
+          }),
         ),
-        diy: withCpu(appender(() => libStorageUploads(sink, upload, { tuned: false }), { producers: 1, bytes: upload.length })),
+        diy: withCpu(
+          appender(() => libStorageUploads(sink, upload, { tuned: false }), { producers: 1, bytes: upload.length }),
+        ),
         http: withCpu(appender(async () => barePuts(sink, block), { producers: 4, bytes: MIB })),
       },
     });
     const row = { what: "append → LZ4 → S3", unit: "B/s", own: ["lz4", "bytesPerSecond"] };
-    addRow(run, result, { ...row, id: "pipeline.lz4.alone", other: ["alone", "bytesPerSecond", "LZ4 alone on these cores"] });
-    addRow(run, result, { ...row, id: "pipeline.lz4.diy", other: ["diy", "bytesPerSecond", "lib-storage as it comes, uncompressed"] });
+    addRow(run, result, {
+      ...row,
+      id: "pipeline.lz4.alone",
+      other: ["alone", "bytesPerSecond", "LZ4 alone on these cores"],
+    });
+    addRow(run, result, {
+      ...row,
+      id: "pipeline.lz4.diy",
+      other: ["diy", "bytesPerSecond", "lib-storage as it comes, uncompressed"],
+    });
     addRow(run, result, {
       ...row,
       id: "pipeline.none.diy",
@@ -49,7 +69,19 @@ export const pipeline = {
       own: ["none", "bytesPerSecond"],
       other: ["diy", "bytesPerSecond", "lib-storage as it comes"],
     });
-    addRow(run, result, { id: "pipeline.lz4.cpu", what: "append → LZ4 → S3, CPU", unit: "s/GiB", own: ["lz4", "cpuPerGib"], other: ["alone", "cpuPerGib", "LZ4 alone"] });
-    addRow(run, result, { id: "pipeline.none.cpu", what: "append → S3, CPU", unit: "s/GiB", own: ["none", "cpuPerGib"], other: ["diy", "cpuPerGib", "lib-storage as it comes"] });
+    addRow(run, result, {
+      id: "pipeline.lz4.cpu",
+      what: "append → LZ4 → S3, CPU",
+      unit: "s/GiB",
+      own: ["lz4", "cpuPerGib"],
+      other: ["alone", "cpuPerGib", "LZ4 alone"],
+    });
+    addRow(run, result, {
+      id: "pipeline.none.cpu",
+      what: "append → S3, CPU",
+      unit: "s/GiB",
+      own: ["none", "cpuPerGib"],
+      other: ["diy", "cpuPerGib", "lib-storage as it comes"],
+    });
   },
 };

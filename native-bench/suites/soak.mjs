@@ -13,7 +13,9 @@ const SOAK = fileURLToPath(new URL("../load/soak-process.mjs", import.meta.url))
 export const soak = {
   name: "soak",
   mode: `journaled, ${RATE.toLocaleString("en")} × 1 KiB per second for 10 minutes (quick: 8 s) in a process of its own, uploads to a directory, merging on`,
-  blindSpots: ["soak: one turn, not five; the directory's files are in the page cache, which is not memory of the process"],
+  blindSpots: [
+    "soak: one turn, not five; the directory's files are in the page cache, which is not memory of the process",
+  ],
   async run(run) {
     const ms = run.full ? FULL_MS : QUICK_MS;
     const directory = run.workspace.path("soak");
@@ -34,7 +36,8 @@ export const soak = {
       }
     }
     const code = await ended;
-    if (code !== 0 || latencies === undefined) throw new Error(`the soak ended with ${code} after ${rss.length} samples`);
+    if (code !== 0 || latencies === undefined)
+      throw new Error(`the soak ended with ${code} after ${rss.length} samples`);
     if (latencies.overloaded) throw new Error(`${RATE} appends per second are more than this machine takes`);
     const tenth = Math.floor(rss.length / 10);
     const [early, late] = [rss.slice(tenth, 2 * tenth), rss.slice(-tenth)];
@@ -46,6 +49,12 @@ export const soak = {
       against: { title: "its second tenth", value: summary(early), ratio: ratios(late, early) },
       details: {},
     });
-    run.addRow({ id: "soak.p99", what: "soak, p99 from when it was due", unit: "ms", value: summary([latencies.p99]), details: {} });
+    run.addRow({
+      id: "soak.p99",
+      what: "soak, p99 from when it was due",
+      unit: "ms",
+      value: summary([latencies.p99]),
+      details: {},
+    });
   },
 };

@@ -37,7 +37,8 @@ async function oneProducer(run) {
     const s3 = defaultClient(sink);
     let n = 0;
     return {
-      append: () => s3.send(new PutObjectCommand({ Bucket: NULL_BUCKET, Key: `data/c${++n}`, Body: body, IfNoneMatch: "*" })),
+      append: () =>
+        s3.send(new PutObjectCommand({ Bucket: NULL_BUCKET, Key: `data/c${++n}`, Body: body, IfNoneMatch: "*" })),
       close: async () => s3.destroy(),
     };
   };
@@ -51,8 +52,16 @@ async function oneProducer(run) {
     },
   });
   const row = { what: "uploaded, 1 × 1 KiB, linger 0, p50", unit: "ms", own: ["tierlog", "p50"] };
-  addRow(run, result, { ...row, id: "uploaded.one.p50", other: ["bare", "p50", `PUT of ${bytes} B by node:http, p50`] });
-  addRow(run, result, { ...row, id: "uploaded.one.client", other: ["client", "p50", "the same by client-s3 as it comes"] });
+  addRow(run, result, {
+    ...row,
+    id: "uploaded.one.p50",
+    other: ["bare", "p50", `PUT of ${bytes} B by node:http, p50`],
+  });
+  addRow(run, result, {
+    ...row,
+    id: "uploaded.one.client",
+    other: ["client", "p50", "the same by client-s3 as it comes"],
+  });
 }
 
 /** What the engine sends for one append of 1 KiB. */

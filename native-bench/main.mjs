@@ -15,6 +15,7 @@ const HELP = `usage: npm run bench -- [options]        quick, at most 3 minutes
 
   --suite NAME       only this suite; again for more of them
   --turns N          turns of each contestant (default 5)
+  --turn-ms MS       of one turn, before a suite asks for more (default 150, with bench:full 1000)
   --dir DIRECTORY    where to write: on the disk that is to be measured (default: the system's temporary directory)
   --json FILE        everything that was found
   --html FILE        a report with plots, in one file
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     full: { type: "boolean", default: false },
     suite: { type: "string", multiple: true },
     turns: { type: "string", default: "5" },
+    "turn-ms": { type: "string" },
     dir: { type: "string" },
     json: { type: "string" },
     html: { type: "string" },
@@ -67,6 +69,8 @@ async function main() {
   }
   const turns = Number(values.turns);
   if (!Number.isSafeInteger(turns) || turns < 1 || turns > 1000) return refuse(`--turns ${values.turns}: 1 … 1000`);
+  const turnMs = Number(values["turn-ms"] ?? (values.full ? 1000 : 150));
+  if (!(turnMs >= 1 && turnMs <= 60_000)) return refuse(`--turn-ms ${values["turn-ms"]}: 1 … 60,000`);
   const unknown = values.suite?.find((name) => !SUITES.some((suite) => suite.name === name));
   if (unknown !== undefined)
     return refuse(`--suite ${unknown}: there are ${SUITES.map(({ name }) => name).join(", ")}`);
@@ -74,7 +78,7 @@ async function main() {
 
   const workspace = await openWorkspace(values.dir);
   try {
-    const run = makeRun({ full: values.full, turns, workspace, out: process.stderr });
+    const run = makeRun({ full: values.full, turns, turnMs, workspace, out: process.stderr });
     const head = {
       machine: describeMachine(workspace.directory),
       run: { turns, turnMs: run.turnMs, full: run.full },

@@ -5,7 +5,7 @@ import { verdictOf, targetFor } from "../targets.mjs";
  *
  * @param options  `{ full, turns, workspace, out }`; `out` takes progress, where it is a terminal
  */
-export function makeRun({ full, turns, workspace, out }) {
+export function makeRun({ full, turns, turnMs, workspace, out }) {
   const rows = [];
   const plots = {};
   const skipped = [];
@@ -26,7 +26,7 @@ export function makeRun({ full, turns, workspace, out }) {
     /** Seconds, by suite. */
     took,
     /** Of one turn, in ms: long enough to mean something, short enough for the time that the run may take. */
-    turnMs: full ? 1000 : 150,
+    turnMs,
     enterSuite(name) {
       suite = name;
       enteredAt = performance.now();

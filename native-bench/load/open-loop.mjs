@@ -31,7 +31,8 @@ export async function openLoop(send, rate, ms) {
     };
     const tick = () => {
       const due = Math.min(total, Math.floor(((performance.now() - began) * rate) / 1000));
-      while (sent < due && failure === undefined) {
+      while (sent < due) {
+        if (failure !== undefined) break;
         if (sent - settled >= OUTSTANDING_MAX) {
           overloaded = true;
           break;

@@ -13,8 +13,20 @@ export const redis =
   (fsync) =>
   async ({ workspace, values }) => {
     const started = await server(workspace, "redis-server", "redis-server", (port, directory) => [
-      ...["--port", port, "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "yes"],
-      ...["--appendfsync", fsync, "--loglevel", "warning"],
+      "--port",
+      port,
+      "--bind",
+      "127.0.0.1",
+      "--dir",
+      directory,
+      "--save",
+      "",
+      "--appendonly",
+      "yes",
+      "--appendfsync",
+      fsync,
+      "--loglevel",
+      "warning",
     ]);
     if (started.skipped !== undefined) return started;
     const peer = await importPeer("ioredis");
@@ -36,7 +48,13 @@ export const redis =
 /** A stream in files; the server does not sync before it acknowledges. */
 export const nats = async ({ workspace, values }) => {
   const started = await server(workspace, "nats-server", "nats-server", (port, directory) => [
-    ...["--addr", "127.0.0.1", "--port", port, "--jetstream", "--store_dir", directory],
+    "--addr",
+    "127.0.0.1",
+    "--port",
+    port,
+    "--jetstream",
+    "--store_dir",
+    directory,
   ]);
   if (started.skipped !== undefined) return started;
   const [transport, stream] = [await importPeer("@nats-io/transport-node"), await importPeer("@nats-io/jetstream")];

@@ -128,9 +128,12 @@ async function mergeAll(run, flags) {
     const before = requestsOf(engine);
     const began = performance.now();
     delay.enable();
+    let startedAt = began;
     let doneAt = began;
     for (let last = 0; last === 0 || performance.now() - doneAt < QUIET_MS;) {
-      const { bytesOut } = engine.metrics().merge;
+      const { bytesOut, requests } = engine.metrics().merge;
+      // Until then what there is was too young.
+      if (requests === 0) startedAt = performance.now();
       if (bytesOut !== last) doneAt = performance.now();
       last = bytesOut;
       if (performance.now() - began > WAIT_MS) throw new Error(`merging does not end within ${WAIT_MS / 1000} s`);
@@ -140,7 +143,7 @@ async function mergeAll(run, flags) {
     const after = requestsOf(engine);
     const { bytesOut } = engine.metrics().merge;
     return {
-      mergedPerSecond: bytesOut / ((doneAt - began) / 1000),
+      mergedPerSecond: bytesOut / ((doneAt - startedAt) / 1000),
       puts: after.puts - before.puts,
       gets: after.gets - before.gets,
       delayP99: Math.max(0, delay.percentile(99) / 1e6 - 1),

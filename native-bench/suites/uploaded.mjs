@@ -8,7 +8,6 @@ import { openLoop } from "../load/open-loop.mjs";
 import { startSink } from "../sink/start-sink.mjs";
 
 const KIB = 1024;
-const MIB = 1024 * KIB;
 const STORE_DELAY_MS = 50;
 const LINGER_MS = 20;
 const RATE = 2000;

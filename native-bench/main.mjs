@@ -13,9 +13,9 @@ import { SUITES } from "./suites/all.mjs";
 const HELP = `usage: npm run bench -- [options]        quick, at most 3 minutes
        npm run bench:full -- [options]   all points, at most 40 minutes
 
-  --suite NAME       only this suite; again for more of them
+  --suite NAME       only this suite; again for more of them (a quick run leaves out loop, merge and verify)
   --turns N          turns of each contestant (default 5)
-  --turn-ms MS       of one turn, before a suite asks for more (default 150, with bench:full 1000)
+  --turn-ms MS       of one turn, before a suite asks for more (default 100, with bench:full 1000)
   --dir DIRECTORY    where to write: on the disk that is to be measured (default: the system's temporary directory)
   --json FILE        everything that was found
   --html FILE        a report with plots, in one file
@@ -69,12 +69,14 @@ async function main() {
   }
   const turns = Number(values.turns);
   if (!Number.isSafeInteger(turns) || turns < 1 || turns > 1000) return refuse(`--turns ${values.turns}: 1 … 1000`);
-  const turnMs = Number(values["turn-ms"] ?? (values.full ? 1000 : 150));
+  const turnMs = Number(values["turn-ms"] ?? (values.full ? 1000 : 100));
   if (!(turnMs >= 1 && turnMs <= 60_000)) return refuse(`--turn-ms ${values["turn-ms"]}: 1 … 60,000`);
   const unknown = values.suite?.find((name) => !SUITES.some((suite) => suite.name === name));
   if (unknown !== undefined)
     return refuse(`--suite ${unknown}: there are ${SUITES.map(({ name }) => name).join(", ")}`);
-  const suites = SUITES.filter(({ name }) => values.suite?.includes(name) ?? true);
+  const suites = SUITES.filter(
+    ({ name, onlyFull }) => values.suite?.includes(name) ?? (values.full || onlyFull !== true),
+  );
 
   const workspace = await openWorkspace(values.dir);
   try {

@@ -69,7 +69,7 @@ async function singlePut(run, sink) {
   };
   const result = await compare(run, {
     name: "flush, one PUT of 8 MiB",
-    turnMs: Math.max(300, run.turnMs),
+    turnMs: Math.max(200, run.turnMs),
     contestants: {
       tierlog: withCpu(appender(own("unsigned"), load)),
       signed: withCpu(appender(own("signed"), load)),
@@ -110,7 +110,7 @@ async function multipart(run, sink, partBytes) {
   const limit = PARTS_IN_FLIGHT * partBytes + SLACK_BYTES;
   const result = await compare(run, {
     name: `flush, multipart, parts of ${partBytes / MIB} MiB`,
-    turnMs: Math.max(400, run.turnMs),
+    turnMs: Math.max(300, run.turnMs),
     contestants: {
       tierlog: withMemory(withCpu(appender(() => writerOf(sink, body, partBytes), load))),
       default: withMemory(withCpu(appender(() => libStorageUploads(sink, body, { tuned: false }), load))),

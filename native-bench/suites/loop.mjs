@@ -14,6 +14,7 @@ const TICK_MS = 1;
 
 export const loop = {
   name: "loop",
+  onlyFull: true,
   mode: `how long a flush of 32 MiB (${PARTITIONS} partitions, values of 16 KiB, parts of 8 MiB) holds the event loop: wall time between turns, and CPU of the main thread in one (Linux), without garbage collection`,
   blindSpots: ["loop: the kernel books CPU time by the tick, up to 4 ms late"],
   async run(run) {

@@ -16,6 +16,7 @@ const WAIT_MS = 120_000;
 
 export const merge = {
   name: "merge",
+  onlyFull: true,
   mode: `a directory filled by flushes of ${FLUSH_BYTES / KIB} KiB over ${PARTITIONS} partitions, read by one consumer, merged from cold caches, read again`,
   blindSpots: ["merge: consumer, merging and store share the machine; the store's files are in the page cache"],
   async run(run) {

@@ -42,7 +42,7 @@ async function requests(run) {
       },
     };
   }
-  const result = await compare(run, { name: "PUTs over partitions", turnMs: run.full ? 8000 : 1000, contestants });
+  const result = await compare(run, { name: "PUTs over partitions", turnMs: run.full ? 5000 : 700, contestants });
   for (const count of counts) {
     const perGib = result.of(String(count), "putsPerGib");
     if (perGib === undefined) continue;
@@ -95,7 +95,7 @@ function putsOf(engine) {
 
 /** Memory of partitions that were written to once. A smaller number in a quick run. */
 async function idle(run) {
-  const count = run.full ? 100_000 : 20_000;
+  const count = run.full ? 100_000 : 10_000;
   const result = await compare(run, {
     name: `${count.toLocaleString("en")} idle partitions`,
     turnMs: run.turnMs,

@@ -63,9 +63,11 @@ export const peers = {
     "no Kafka and no Redpanda: no package of theirs is to be had here",
   ],
   async run(run) {
-    for (const point of POINTS) {
-      for (const one of CLASSES) await classAt(run, one, point);
-    }
+    const [base, small] = POINTS;
+    for (const one of CLASSES) await classAt(run, one, base);
+    const [synced] = CLASSES;
+    if (run.full) for (const one of CLASSES) await classAt(run, one, small);
+    else await classAt(run, { ...synced, peers: { lmdb: synced.peers.lmdb } }, small);
     await classAt(run, { ...CLASSES[1], peers: { lmdb: CLASSES[1].peers.lmdb } }, BUFFERED_SMALL);
   },
 };

@@ -35,7 +35,7 @@ export const pipeline = {
       });
     const result = await compare(run, {
       name: "append → LZ4 → S3",
-      turnMs: Math.max(500, run.turnMs * 2),
+      turnMs: run.full ? 2000 : 300,
       contestants: {
         lz4: withCpu(appender(own("lz4"), load)),
         none: withCpu(appender(own("none"), load)),

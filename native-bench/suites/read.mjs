@@ -161,7 +161,7 @@ async function tail(run) {
 
 /** From `open` to the watermarks, with ten times as many index files: checkpoints should make them equal. */
 async function restart(run) {
-  const few = run.full ? 500 : 100;
+  const few = run.full ? 300 : 50;
   const contestants = {};
   for (const count of [few, 10 * few]) {
     const path = run.workspace.path("chain");

@@ -79,7 +79,7 @@ async function bytesOfOneFlush(run, sink, flags) {
 async function openLoopOf(run, far) {
   const result = await compare(run, {
     name: "uploaded, open loop, a store far away",
-    turnMs: Math.max(1000, run.turnMs * 2),
+    turnMs: run.full ? 2000 : 500,
     contestants: {
       tierlog: {
         async open() {
@@ -120,7 +120,7 @@ async function overlap(run, far) {
   };
   const result = await compare(run, {
     name: "uploaded, flushes that overlap",
-    turnMs: Math.max(1000, run.turnMs * 2),
+    turnMs: run.full ? 2000 : 500,
     contestants: {
       overlapping: appender(opened("256 MiB"), load),
       serial: appender(opened("16 MiB"), load),

@@ -10,6 +10,7 @@ const THREADS = [0, 1, 2];
 
 export const verify = {
   name: "verify",
+  onlyFull: true,
   mode: "verify --deep of a directory in the page cache: flushes of 32 MiB in data objects; 0 threads is the calling one alone; bytes as stored",
   blindSpots: ["verify: no disk and no network, only fetching, copying and checking"],
   async run(run) {

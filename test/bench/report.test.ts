@@ -75,15 +75,15 @@ describe.skipIf(chromium === undefined)("the report in a browser (skipped: chrom
       await run(
         chromium ?? "",
         [
-          ...[
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            `--user-data-dir=${profile}`,
-            ...flags,
-          ],
-          ...["--window-size=1200,1400", `--screenshot=${picture}`, `file://${page}`],
+          "--headless",
+          "--no-sandbox",
+          "--disable-gpu",
+          "--hide-scrollbars",
+          `--user-data-dir=${profile}`,
+          ...flags,
+          "--window-size=1200,1400",
+          `--screenshot=${picture}`,
+          `file://${page}`,
         ],
         { timeout: 60_000 },
       );

@@ -1,40 +1,23 @@
-import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq, type ShardId } from "../domain.ts";
-import {
-  asTierlogError,
-  ClosedError,
-  CorruptionError,
-  FencedError,
-  InvariantError,
-  MissingObjectError,
-  ObjectStoreError,
-} from "../errors.ts";
-import { checkpointKey, indexKey } from "../object-store/object-names.ts";
+import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq } from "../domain.ts";
+import { asTierlogError, ClosedError, CorruptionError, FencedError, InvariantError } from "../errors.ts";
+import { indexKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import type { Clock } from "../runtime/clock.ts";
+import { ageMs, instantOf, type Instant } from "../runtime/instant.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { Mutex } from "../runtime/mutex.ts";
 import type { Random } from "../runtime/random.ts";
-import { Checkpoints, type CheckpointMetrics, type NewestCheckpoint } from "./checkpoints.ts";
-import { FoldMarks } from "./fold-marks.ts";
+import { ChainView, VIEWS_TRIED_MAX, type ChainViewOptions } from "./chain-view.ts";
+import { Checkpoints, type CheckpointMetrics } from "./checkpoints.ts";
 import { encodeLink, IDENTITY_RANGE, type Link } from "./index-file.ts";
-import type { DataObjectRef, LinkEntry } from "./link-entries.ts";
+import type { LinkEntry } from "./link-entries.ts";
 import { readLink } from "./read-link.ts";
-import { ShardState, type Fence, type Liveness } from "./shard-state.ts";
+import type { Fence, ShardState } from "./shard-state.ts";
 import { newWriteId, type WriteId } from "./write-id.ts";
 
-/** Links fetched ahead by name while folding; starts at 1 and doubles, so that a reader at the end of the chain asks once. */
-const READ_AHEAD_MAX = 16;
 /** An owner that sent nothing for so long looks for a successor when it is asked for news. */
 const LOOK_AFTER_MS = 5000;
-/** Views thrown away in one call. Each time somebody must have deleted links between our reading them and the proof. */
-const TAKE_OVER_TRIES_MAX = 4;
 /** Links looked at for the newest one that holds records. */
 const LOOK_BACK_MAX = 64;
-
-interface Instant {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
 
 /** What a fence carries of the journal of this shard (rule 11). */
 export interface FenceJournal {
@@ -49,21 +32,15 @@ export interface FenceJournal {
   knowsFence(writeId: WriteId): boolean;
 }
 
-export interface IndexChainOptions {
+export interface IndexChainOptions extends ChainViewOptions {
   /** Settling: a put if-absent must answer "written" exactly when the object is ours (DESIGN section 4 rule 4). */
   readonly store: ObjectStore;
-  readonly shard: ShardId;
   /** For people: who holds the shard. */
   readonly writerId: string;
-  readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   /** An owner writes a checkpoint whenever so many links stand behind the last one: what opening has to read, at most. ≥ 1. */
   readonly checkpointEvery: number;
-  /** `gc.grace`, the same for all processes of a store: how long what a link gave up is kept. A view serves for half of it unproved. */
-  readonly graceMs: number;
-  /** Called with each data object whose last extent a live link supersedes or trims away while this process folds. */
-  readonly onObjectDead?: (object: DataObjectRef) => void;
 }
 
 export interface Commit {
@@ -80,8 +57,7 @@ export interface Commit {
 export class IndexChain {
   readonly #options: IndexChainOptions;
   readonly #mutex = new Mutex();
-  #state: ShardState;
-  #marks = new FoldMarks();
+  readonly #view: ChainView;
   /** The epoch of our last live fence; 0 before the first. */
   #ownEpoch = 0;
   #owner = false;
@@ -99,13 +75,9 @@ export class IndexChain {
   #createdAt: Instant | undefined;
   /** When the request started whose answer last showed that the epoch is ours; undefined while it never did. */
   #provedAt: Instant | undefined;
-  /** When the listing started that last proved the view (rule 6), or a create that came in time behind it; undefined before the first. */
-  #viewProvedAt: Instant | undefined;
   readonly #checkpoints: Checkpoints;
-  /** The newest checkpoint that was listed when folding began. */
-  #newestListed: Seq | undefined;
-  /** The next checkpoint is due as soon as so many links are folded. */
-  #checkpointDueAt: number;
+  /** Where the chain ended when we last began to write a checkpoint. */
+  #checkpointTriedAt = 0;
   /** At most one is written at a time. */
   #checkpointing: Promise<void> | undefined;
   #closed = false;
@@ -115,13 +87,12 @@ export class IndexChain {
       throw new InvariantError(`a checkpoint every ${options.checkpointEvery} links`);
     this.#options = options;
     this.#checkpoints = new Checkpoints(options);
-    this.#checkpointDueAt = options.checkpointEvery;
-    this.#state = this.#emptyState();
+    this.#view = new ChainView(options, this.#checkpoints);
   }
 
   /** The folded view. It changes only within calls of this class. */
   get state(): ShardState {
-    return this.#state;
+    return this.#view.state;
   }
 
   /** May this process commit? Another writer may have taken over without our knowing: `commit` finds out. */
@@ -140,7 +111,7 @@ export class IndexChain {
 
   /** May the view be served from without asking the store? Not for longer than half of `graceMs`: slots may be given out anew then. */
   get isViewProved(): boolean {
-    return this.#ageMs(this.#viewProvedAt) <= this.#options.graceMs / 2;
+    return this.#view.isProved;
   }
 
   /**
@@ -151,7 +122,7 @@ export class IndexChain {
   ensureProved(): Promise<void> {
     return this.#mutex.run(async () => {
       if (this.#owner) await this.#proveOwnView();
-      else await this.#foldOnProved();
+      else await this.#view.foldOnProved();
       this.#throwIfOver();
     });
   }
@@ -164,7 +135,7 @@ export class IndexChain {
     await this.ensureProved();
     // Two at a time would each take the other's for the older one, and delete it.
     while (this.#checkpointing !== undefined) await this.#checkpointing;
-    if (this.#checkpoints.kept.newest === this.#state.nextSeq - 1) return true;
+    if (this.#checkpoints.kept.newest === this.state.nextSeq - 1) return true;
     if (this.#closed || !this.#owner) return false;
     return await this.#startCheckpoint();
   }
@@ -183,7 +154,7 @@ export class IndexChain {
     this.#refreshing ??= this.#mutex.run(async () => {
       this.#refreshing = undefined;
       if (this.#owner) await this.#proveOwnView();
-      else await this.#foldOnProved();
+      else await this.#view.foldOnProved();
     });
     return this.#refreshing;
   }
@@ -199,7 +170,7 @@ export class IndexChain {
       this.#owner = false;
       for (let tries = 1; ; tries++) {
         const epoch = await this.#fence(journal);
-        if (epoch !== undefined && (await this.#isViewRight())) {
+        if (epoch !== undefined && (await this.#view.prove(this.#owner))) {
           this.#unsettledFences.clear();
           this.#ownEpoch = epoch;
           this.#owner = true;
@@ -207,8 +178,8 @@ export class IndexChain {
           return epoch;
         }
         // Where it landed links were deleted: it is nothing, and nobody was told of it.
-        this.#startAnew();
-        if (tries === TAKE_OVER_TRIES_MAX) throw this.#fencedOut();
+        this.#view.startAnew();
+        if (tries === VIEWS_TRIED_MAX) throw this.#fencedOut();
       }
     });
   }
@@ -218,27 +189,26 @@ export class IndexChain {
    * view is wrong.
    */
   async #fence(journal: FenceJournal | undefined): Promise<Epoch | undefined> {
-    await this.#foldOn();
-    if (this.#ownEpoch > 0 && this.#state.epoch > this.#ownEpoch && !this.#fenceIsOurs(journal))
-      throw this.#fencedOut();
-    const firstMissing = this.#state.nextSeq;
+    await this.#view.foldOn({ owner: this.#owner });
+    if (this.#ownEpoch > 0 && this.state.epoch > this.#ownEpoch && !this.#fenceIsOurs(journal)) throw this.#fencedOut();
+    const firstMissing = this.state.nextSeq;
     for (;;) {
-      const epoch = (this.#state.epoch + 1) as Epoch;
+      const epoch = (this.state.epoch + 1) as Epoch;
       if (epoch > MAX_EPOCH) throw new InvariantError(`shard ${this.#options.shard} has used up its epochs`);
-      const journalId = (await journal?.idBehind(this.#state.fence)) ?? NO_JOURNAL;
+      const journalId = (await journal?.idBehind(this.state.fence)) ?? NO_JOURNAL;
       const { link, bytes } = await this.#encode(epoch, [{ type: "fence", journalId, endpoint: "" }], []);
       await journal?.recordFence(link.writeId);
       this.#unsettledFences.add(link.writeId);
       if (await this.#create(link.seq, bytes)) {
-        if (this.#fold(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
+        if (this.#view.fold(link) !== "live") throw new InvariantError(`own fence at seq ${link.seq} is void`);
         return epoch;
       }
       const ours = await this.#foldOnPast(link);
       if (ours === undefined) return undefined;
       // Only now: until the fold has said whose fence stands there, it may be ours.
       this.#unsettledFences.delete(link.writeId);
-      if (ours && this.#state.lastLive === link.writeId) return epoch;
-      const fence = this.#state.fence;
+      if (ours && this.state.lastLive === link.writeId) return epoch;
+      const fence = this.state.fence;
       // Somebody else's turn began while we tried: stepping back ends the duel, fencing again would go on for ever.
       if (fence !== undefined && fence.seq >= firstMissing && !this.#fenceIsOurs(journal)) throw this.#fencedOut();
     }
@@ -258,7 +228,7 @@ export class IndexChain {
       if (!this.#owner) throw new InvariantError(`commit on shard ${this.#options.shard} without owning it`);
       for (;;) {
         // A new writeId for every seq: one writeId belongs to one (name, bytes).
-        const { link, bytes } = await this.#encode(this.#state.epoch, entries, payload);
+        const { link, bytes } = await this.#encode(this.state.epoch, entries, payload);
         let created;
         try {
           created = await this.#create(link.seq, bytes);
@@ -267,7 +237,7 @@ export class IndexChain {
           throw error;
         }
         if (created) {
-          if (this.#fold(link) !== "live") throw new InvariantError(`own link at seq ${link.seq} is void`);
+          if (this.#view.fold(link) !== "live") throw new InvariantError(`own link at seq ${link.seq} is void`);
           return await this.#acked(link, bytes);
         }
         let ours;
@@ -281,11 +251,11 @@ export class IndexChain {
         if (ours === undefined) throw this.#fencedOut();
         if (ours) {
           // Ours, and another's turn began behind it: what comes next is not for us to commit.
-          if (this.#state.lastLive !== link.writeId) this.#fencedOut();
+          if (this.state.lastLive !== link.writeId) this.#fencedOut();
           return await this.#acked(link, bytes);
         }
         // A void link only cost us the slot; a live one that is not ours ends our turn.
-        if (this.#state.lastLive !== link.prev) throw this.#fencedOut();
+        if (this.state.lastLive !== link.prev) throw this.#fencedOut();
       }
     });
   }
@@ -295,7 +265,7 @@ export class IndexChain {
    * the greater of two clocks: the monotonic one stands still while the machine is suspended, the other may be set back.
    */
   get proofAgeMs(): number {
-    return this.#owner ? this.#ageMs(this.#provedAt) : Number.POSITIVE_INFINITY;
+    return this.#owner ? ageMs(this.#options.clock, this.#provedAt) : Number.POSITIVE_INFINITY;
   }
 
   /**
@@ -305,12 +275,12 @@ export class IndexChain {
   async prove(): Promise<void> {
     const { store, shard } = this.#options;
     const epoch = this.#ownEpoch;
-    const startedAt = this.#instant();
-    const seq = this.#state.nextSeq;
+    const startedAt = instantOf(this.#options.clock);
+    const seq = this.state.nextSeq;
     const found = await store.get(indexKey(shard, seq), { range: IDENTITY_RANGE });
     if (found !== undefined) {
       await this.#mutex.run(async () => {
-        if (!this.#owner || this.#state.nextSeq > seq) return;
+        if (!this.#owner || this.state.nextSeq > seq) return;
         await this.#foldOrEndTurn();
       });
     }
@@ -324,22 +294,11 @@ export class IndexChain {
   /** When the newest link that holds records was made, as its writer's clock had it; undefined where none is near the end of the chain. */
   async lastAppendAtMs(): Promise<number | undefined> {
     const { store, shard } = this.#options;
-    for (let seq = this.#state.nextSeq - 1; seq >= Math.max(0, this.#state.nextSeq - LOOK_BACK_MAX); seq--) {
+    for (let seq = this.state.nextSeq - 1; seq >= Math.max(0, this.state.nextSeq - LOOK_BACK_MAX); seq--) {
       const link = await readLink(store, shard, seq as Seq);
       if (link?.entries.some(({ type }) => type === "append") === true) return link.createdAtMs;
     }
     return undefined;
-  }
-
-  #instant(): Instant {
-    const { clock } = this.#options;
-    return { monotonicMs: clock.monotonic(), wallMs: clock.now() };
-  }
-
-  #ageMs(instant: Instant | undefined): number {
-    if (instant === undefined) return Number.POSITIVE_INFINITY;
-    const { clock } = this.#options;
-    return Math.max(clock.monotonic() - instant.monotonicMs, clock.now() - instant.wallMs);
   }
 
   #proved(startedAt: Instant): void {
@@ -348,7 +307,7 @@ export class IndexChain {
 
   /** Our link is live in our view; it counts only if the view is right. A create that comes in time is a proof for the next one. */
   async #acked(link: Link, bytes: Uint8Array): Promise<Commit> {
-    if (this.isViewProved) this.#viewProvedAt = this.#createdAt;
+    if (this.#view.isProved && this.#createdAt !== undefined) this.#view.provedAt(this.#createdAt);
     else if (this.#owner) {
       try {
         await this.#proveOwnView();
@@ -364,81 +323,17 @@ export class IndexChain {
 
   async #proveOwnView(): Promise<void> {
     if (this.isViewProved) return;
-    if (!(await this.#isViewRight())) throw this.#fencedOut();
-  }
-
-  /** Folds on as a reader, in a view that is proved behind it. */
-  async #foldOnProved(): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      await this.#foldOn();
-      if (this.isViewProved || (await this.#isViewRight())) return;
-      this.#startAnew();
-      if (tries === TAKE_OVER_TRIES_MAX)
-        throw new ObjectStoreError(
-          `the newest checkpoint of shard ${this.#options.shard} disagreed ${tries} times with what its links say`,
-          { operation: "list", key: checkpointKey(this.#options.shard, this.#state.nextSeq), retryable: true },
-        );
-    }
-  }
-
-  /**
-   * Rule 6: is what was folded the chain, or did we read slots that were given out anew behind a boundary? The newest checkpoint, listed
-   * now, tells: it must lie in our fold and have held there what we held, or name our fence as the current one.
-   */
-  async #isViewRight(): Promise<boolean> {
-    const startedAt = this.#instant();
-    const found = await this.#checkpoints.newest();
-    if (found === undefined && this.#state.boundary > 0)
-      throw new MissingObjectError(checkpointKey(this.#options.shard, this.#state.boundary), "a boundary in the chain");
-    if (found !== undefined && !this.#agrees(found)) return false;
-    this.#viewProvedAt = startedAt;
-    if (found?.readable !== undefined) this.#marks.dropBelow(found.readable.seq);
-    return true;
-  }
-
-  #agrees({ listed, readable }: NewestCheckpoint): boolean {
-    const own = this.#state.fence?.writeId;
-    if (this.#owner && readable?.snapshot !== undefined && readable.snapshot.fence.writeId === own) return true;
-    if (listed >= this.#state.nextSeq) return false;
-    if (readable === undefined) return true;
-    const mark = this.#marks.at(readable.seq);
-    if (mark === undefined) return false;
-    // One that this process wrote or started from is of its own fold.
-    if (readable.snapshot === undefined) return true;
-    return mark.lastLive === readable.snapshot.lastLive && mark.epoch === readable.snapshot.fence.epoch;
-  }
-
-  /** Throws the view away: the next fold starts from the newest checkpoint. */
-  #startAnew(): void {
-    this.#owner = false;
-    this.#state = this.#emptyState();
-    this.#marks = new FoldMarks();
-    this.#newestListed = undefined;
-    this.#viewProvedAt = undefined;
-  }
-
-  #emptyState(): ShardState {
-    const { shard, onObjectDead } = this.#options;
-    const state = new ShardState(shard);
-    if (onObjectDead !== undefined) state.onObjectDead(onObjectDead);
-    return state;
-  }
-
-  /** REQUIRES: the link stands at the next seq. */
-  #fold(link: Link): Liveness {
-    const liveness = this.#state.apply(link, indexKey(link.shard, link.seq));
-    this.#marks.note(this.#state);
-    return liveness;
+    if (!(await this.#view.prove(this.#owner))) throw this.#fencedOut();
   }
 
   /** Folds on as owner: what is found behind our last link ends our turn, unless it is void. */
   async #foldOrEndTurn(): Promise<void> {
-    const lastOwn = this.#state.lastLive;
+    const lastOwn = this.state.lastLive;
     try {
-      await this.#foldOn();
+      await this.#view.foldOn({ owner: this.#owner });
     } finally {
       // Also when the fold broke off behind the fence: our next link would follow links that are not ours.
-      if (this.#state.lastLive !== lastOwn) this.#fencedOut();
+      if (this.state.lastLive !== lastOwn) this.#fencedOut();
     }
   }
 
@@ -451,12 +346,12 @@ export class IndexChain {
     const nowMs = clock.monotonic();
     if (nowMs - this.#lookedAtMs < LOOK_AFTER_MS) return;
     this.#lookedAtMs = nowMs;
-    const seq = this.#state.nextSeq;
+    const seq = this.state.nextSeq;
     const look = async (): Promise<void> => {
       if ((await store.get(indexKey(shard, seq), { range: IDENTITY_RANGE })) === undefined) return;
       await this.#mutex.run(async () => {
         // What was found may be a link of our own, which the fold has passed.
-        if (!this.#owner || this.#state.nextSeq > seq) return;
+        if (!this.#owner || this.state.nextSeq > seq) return;
         await this.#foldOrEndTurn();
       });
     };
@@ -477,10 +372,10 @@ export class IndexChain {
     return encodeLink(
       {
         shard,
-        seq: this.#state.nextSeq,
+        seq: this.state.nextSeq,
         epoch,
         writeId: newWriteId(random),
-        prev: this.#state.lastLive,
+        prev: this.state.lastLive,
         writerId,
         createdAtMs: Math.max(0, Math.floor(clock.now())),
         entries,
@@ -492,7 +387,7 @@ export class IndexChain {
   /** true: our bytes stand at `seq`, which nothing stood at when this call began. false: somebody else's do. */
   async #create(seq: Seq, bytes: Uint8Array): Promise<boolean> {
     const key = indexKey(this.#options.shard, seq);
-    const startedAt = this.#instant();
+    const startedAt = instantOf(this.#options.clock);
     this.#lookedAtMs = startedAt.monotonicMs;
     const outcome = await this.#options.store.put(key, bytes, {
       condition: { kind: "if-absent" },
@@ -510,14 +405,18 @@ export class IndexChain {
    * REQUIRES: the view is proved. A checkpoint of a wrong one would be the start of everybody's.
    */
   #startCheckpointIfDue(): void {
-    if (this.#checkpointing !== undefined || this.#state.nextSeq < this.#checkpointDueAt) return;
+    const { nextSeq } = this.state;
+    // Of a view that was thrown away it says nothing: that may have been longer.
+    const triedAt = this.#checkpointTriedAt <= nextSeq ? this.#checkpointTriedAt : 0;
+    const behind = nextSeq - Math.max(this.#view.foldedFrom, triedAt);
+    if (this.#checkpointing !== undefined || behind < this.#options.checkpointEvery) return;
     void this.#startCheckpoint();
   }
 
   #startCheckpoint(): Promise<boolean> {
     // Set before the outcome is known: a checkpoint that fails is tried again as many links later, not with every link.
-    this.#checkpointDueAt = this.#state.nextSeq + this.#options.checkpointEvery;
-    const writing = this.#checkpoints.write(this.#state.snapshot());
+    this.#checkpointTriedAt = this.state.nextSeq;
+    const writing = this.#checkpoints.write(this.state.snapshot());
     this.#checkpointing = writing.then(() => {
       this.#checkpointing = undefined;
     });
@@ -530,9 +429,9 @@ export class IndexChain {
    * undefined: what stood there was deleted meanwhile, so the view is wrong.
    */
   async #foldOnPast({ seq, writeId }: Link): Promise<boolean | undefined> {
-    const found = await this.#foldOn(writeId);
-    if (this.#state.nextSeq <= seq) {
-      if (!(await this.#isViewRight())) return undefined;
+    const found = await this.#view.foldOn({ owner: this.#owner, sought: writeId });
+    if (this.state.nextSeq <= seq) {
+      if (!(await this.#view.prove(this.#owner))) return undefined;
       throw new CorruptionError(
         indexKey(this.#options.shard, seq),
         0,
@@ -542,70 +441,8 @@ export class IndexChain {
     return found;
   }
 
-  /** As `#foldToEnd`. Where links are missing because they were deleted as we read, there is a newer checkpoint to start from. */
-  async #foldOn(sought?: WriteId): Promise<boolean> {
-    for (;;) {
-      try {
-        return await this.#foldToEnd(sought);
-      } catch (error) {
-        if (!(error instanceof MissingObjectError) || this.#owner) throw error;
-        const startedFrom = this.#newestListed;
-        if ((await this.#checkpoints.newest())?.listed === startedFrom) throw error;
-        this.#startAnew();
-      }
-    }
-  }
-
-  /**
-   * Folds seq by seq and stops at the first missing one. Links behind it that were read ahead are thrown away: nothing behind a
-   * hole is looked at, or two readers could fold different states. Was a link with this writeId live among them?
-   */
-  async #foldToEnd(sought: WriteId | undefined): Promise<boolean> {
-    const { store, shard } = this.#options;
-    let found = false;
-    if (this.#state.nextSeq === 0) await this.#startFromCheckpoint();
-    for (let ahead = 1; ; ahead = Math.min(ahead * 2, READ_AHEAD_MAX)) {
-      const from = this.#state.nextSeq;
-      const fetches = Array.from({ length: ahead }, (_, i) => readLink(store, shard, (from + i) as Seq));
-      // Each outcome is looked at in order, or not at all: a failed read behind a hole must not surface, nor go unhandled.
-      for (const fetch of fetches) fetch.catch(() => undefined);
-      for (const fetch of fetches) {
-        const link = await fetch;
-        if (link === undefined) {
-          this.#checkEnd();
-          return found;
-        }
-        const liveness = this.#fold(link);
-        if (link.writeId === sought && liveness === "live") found = true;
-      }
-    }
-  }
-
-  async #startFromCheckpoint(): Promise<void> {
-    const startedAt = this.#instant();
-    const { snapshot, newest } = await this.#checkpoints.load();
-    if (snapshot !== undefined) {
-      this.#state.restore(snapshot);
-      this.#marks.note(this.#state);
-    }
-    // Links behind it are deleted a grace after a newer one at the soonest.
-    this.#viewProvedAt = startedAt;
-    this.#newestListed = newest;
-    this.#checkpointDueAt = this.#state.nextSeq + this.#options.checkpointEvery;
-  }
-
-  /**
-   * A checkpoint was written behind a link that was live, so the links up to its seq did exist. Where they are missing, the end of
-   * the fold is not the end of the chain: neither a shorter log nor an empty shard may come of it, least of all a fence.
-   */
-  #checkEnd(): void {
-    const { shard } = this.#options;
-    if (this.#newestListed === undefined || this.#state.nextSeq > this.#newestListed) return;
-    throw new MissingObjectError(indexKey(shard, this.#state.nextSeq), checkpointKey(shard, this.#newestListed));
-  }
-
   #fenceIsOurs(journal: FenceJournal | undefined): boolean {
-    const writeId = this.#state.fence?.writeId;
+    const writeId = this.state.fence?.writeId;
     if (writeId === undefined) return false;
     return this.#unsettledFences.has(writeId) || journal?.knowsFence(writeId) === true;
   }
@@ -616,8 +453,8 @@ export class IndexChain {
     this.#fenced = new FencedError(
       shard,
       this.#ownEpoch,
-      this.#state.epoch,
-      this.#state.fence?.writerId ?? "another writer",
+      this.state.epoch,
+      this.state.fence?.writerId ?? "another writer",
     );
     return this.#fenced;
   }

@@ -66,43 +66,55 @@ export function frameTotalBytes(extents: number, payloadBytes: number, blockByte
   return Math.ceil((HEADER_BYTES + extents * ENTRY_BYTES + payloadBytes) / blockBytes) * blockBytes;
 }
 
+interface BodyCrcs {
+  readonly directoryCrc: number;
+  readonly bodyCrc: number;
+}
+
 /**
  * Fills `target`, from its start, with directory and payload of a frame, and zeros up to `totalBytes`; the header's place stays
- * free. Over several turns of the event loop where it is much. REQUIRES: `target` has `totalBytes`.
+ * free. A promise only where it is so much that it takes several turns of the event loop. REQUIRES: `target` has `totalBytes`.
  */
-export async function encodeBody(
+export function encodeBody(target: Buffer, input: FrameInput, totalBytes: number): BodyCrcs | Promise<BodyCrcs> {
+  const payloadStart = HEADER_BYTES + encodeDirectory(target, input);
+  const directoryCrc = crc32c(target.subarray(HEADER_BYTES, payloadStart));
+  const end = payloadStart + input.payloadBytes;
+  if (input.payloadBytes > BYTES_PER_TURN)
+    return encodeLargeBody(target, input, totalBytes, payloadStart, directoryCrc);
+  let at = payloadStart;
+  for (const chunk of input.chunks) {
+    checkRoom(at + chunk.length - payloadStart, input);
+    target.set(chunk, at);
+    at += chunk.length;
+  }
+  checkFilled(at - payloadStart, input);
+  target.fill(0, end, totalBytes);
+  return { directoryCrc, bodyCrc: crc32c(target.subarray(payloadStart, end), directoryCrc) };
+}
+
+async function encodeLargeBody(
   target: Buffer,
   input: FrameInput,
   totalBytes: number,
-): Promise<{ readonly directoryCrc: number; readonly bodyCrc: number }> {
-  const payloadStart = HEADER_BYTES + encodeDirectory(target, input);
-  const directoryCrc = crc32c(target.subarray(HEADER_BYTES, payloadStart));
+  payloadStart: number,
+  directoryCrc: number,
+): Promise<BodyCrcs> {
   let at = payloadStart;
-  if (input.payloadBytes <= BYTES_PER_TURN) {
-    for (const chunk of input.chunks) {
-      checkRoom(at + chunk.length - payloadStart, input);
-      target.set(chunk, at);
-      at += chunk.length;
-    }
-  } else {
-    let turn = 0;
-    for (const chunk of input.chunks) {
-      checkRoom(at + chunk.length - payloadStart, input);
-      for (let from = 0; from < chunk.length;) {
-        const piece = chunk.subarray(from, from + BYTES_PER_TURN - turn);
-        target.set(piece, at);
-        at += piece.length;
-        from += piece.length;
-        turn += piece.length;
-        if (turn < BYTES_PER_TURN) continue;
-        turn = 0;
-        await nextTurn();
-      }
+  let turn = 0;
+  for (const chunk of input.chunks) {
+    checkRoom(at + chunk.length - payloadStart, input);
+    for (let from = 0; from < chunk.length;) {
+      const piece = chunk.subarray(from, from + BYTES_PER_TURN - turn);
+      target.set(piece, at);
+      at += piece.length;
+      from += piece.length;
+      turn += piece.length;
+      if (turn < BYTES_PER_TURN) continue;
+      turn = 0;
+      await nextTurn();
     }
   }
-  if (at !== payloadStart + input.payloadBytes) {
-    throw new InvariantError(`a frame of ${input.payloadBytes} bytes came with ${at - payloadStart}`);
-  }
+  checkFilled(at - payloadStart, input);
   target.fill(0, at, totalBytes);
   let bodyCrc = directoryCrc;
   for (let from = payloadStart; from < at; from += BYTES_PER_TURN) {
@@ -110,6 +122,11 @@ export async function encodeBody(
     bodyCrc = crc32c(target.subarray(from, Math.min(at, from + BYTES_PER_TURN)), bodyCrc);
   }
   return { directoryCrc, bodyCrc };
+}
+
+function checkFilled(bytes: number, input: FrameInput): void {
+  if (bytes !== input.payloadBytes)
+    throw new InvariantError(`a frame of ${input.payloadBytes} bytes came with ${bytes}`);
 }
 
 function checkRoom(bytes: number, input: FrameInput): void {

@@ -32,12 +32,18 @@ export class FrameWriter {
     this.#direct = direct;
   }
 
-  /** Copies the payload. What is not settled by where the frame goes comes with `place`. */
-  async encode(input: FrameInput): Promise<void> {
+  /** Copies the payload; a promise as `encodeBody`. What is not settled by where the frame goes comes with `place`. */
+  encode(input: FrameInput): Promise<void> | undefined {
     this.#input = input;
     this.#totalBytes = frameTotalBytes(input.extents.length, input.payloadBytes, this.#blockBytes);
     const buffer = this.#bufferOf(this.#totalBytes + this.#blockBytes);
-    this.#crcs = await encodeBody(buffer, input, this.#totalBytes);
+    const crcs = encodeBody(buffer, input, this.#totalBytes);
+    if (crcs instanceof Promise)
+      return crcs.then((late) => {
+        this.#crcs = late;
+      });
+    this.#crcs = crcs;
+    return undefined;
   }
 
   /** The bytes that go to the file's position: the frame and its end mark, if there is room for one. Valid until `release`. */

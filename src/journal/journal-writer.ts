@@ -111,7 +111,9 @@ export class JournalWriter {
       throw new InvariantError(`a frame of ${totalBytes} bytes for files of ${this.files.fileSizeBytes}`);
     }
     try {
-      await this.#encoder.encode(input);
+      // No turn of the microtask queue without need: a frame that can be sent at once is on its way when this call returns.
+      const encoding = this.#encoder.encode(input);
+      if (encoding !== undefined) await encoding;
       const file = this.files.currentWith(totalBytes) ?? (await this.#nextFile());
       // Too many open files, say: nothing is wrong with the file itself.
       if (file.handle === undefined) await this.files.openWriter(file);

@@ -16,15 +16,21 @@ export interface JournalStageOptions extends Pick<PipelineOptions, "chain" | "ru
   readonly journal: Journal;
   /** `flush.max_wait`: how long appends wait for room in the journal. */
   readonly maxWaitMs: number;
-  /** Is the epoch proved young enough for a journaled ack? Resolves to the error where it cannot be shown in time. */
-  readonly prove: () => Promise<TierlogError | undefined>;
+  /** Is the epoch proved young enough for a journaled ack? The error where it cannot be shown in time; a promise where the store is asked. */
+  readonly prove: () => Proof | Promise<Proof>;
   /** The journal has no room for the next frame. */
   readonly onFull: () => void;
   readonly frameBytesMax: number;
-  /** The frame is as durable as it gets; its appends are acknowledged after this call. */
+  /** The frame is as durable as it gets; its appends are acknowledged. */
   readonly onFrame: (frame: QueuedFrame) => void;
 }
 
+type Proof = TierlogError | undefined;
+
+/** Appends between two looks at the clock. */
+const APPENDS_PER_LOOK = 16;
+/** Of the time a frame took, how much counts for the next. */
+const WRITE_MS_WEIGHT = 1 / 8;
 /** Sealed in one turn of the event loop. */
 const TURN_BYTES = 192 * 1024;
 
@@ -45,6 +51,10 @@ export class JournalStage {
   /** The same, once its offsets are given. */
   #placing: Gathering | undefined;
   #scheduled = false;
+  /** When the first append came that waits for the end of this turn; monotonic. */
+  #gatheringSinceMs = 0;
+  /** What a frame takes lately, from its write until it is synced. */
+  #writeMs = 0;
   #epoch: Epoch;
   /** Where partitions end behind the newest frame, unless that is where they end in the chain. */
   readonly #ends = new Map<string, Offset>();
@@ -144,18 +154,31 @@ export class JournalStage {
     };
   }
 
-  /** Makes a frame of what has gathered as soon as this turn of the event loop is done and nothing else is written. */
+  /**
+   * Makes a frame of what has gathered as soon as this turn of the event loop is done and nothing else is written: producers that were
+   * told together mostly append together, and one sync does for all of them. Only where that takes longer than a frame takes to be
+   * written the disk is not left idle for it.
+   */
   wake(): void {
-    if (this.#scheduled || this.#busy) return;
+    if (this.#busy) return;
+    if (this.#scheduled) {
+      if (this.#waiting.first.appends % APPENDS_PER_LOOK === 0 && this.#gathersTooLong()) this.#writeNext();
+      return;
+    }
     if (this.#stopped || this.#waiting.isEmpty) {
       for (const resolve of this.#idle.splice(0)) resolve();
       return;
     }
     this.#scheduled = true;
+    this.#gatheringSinceMs = this.#options.runtime.clock.monotonic();
     afterThisTurn(() => {
       this.#scheduled = false;
       this.#writeNext();
     });
+  }
+
+  #gathersTooLong(): boolean {
+    return this.#options.runtime.clock.monotonic() - this.#gatheringSinceMs > this.#writeMs;
   }
 
   /** Resolves when everything that was added is in the journal, or given up. */
@@ -168,7 +191,8 @@ export class JournalStage {
 
   #writeNext(): void {
     const { journal } = this.#options;
-    if (this.#busy || this.#stopped || this.#waiting.isEmpty) {
+    if (this.#busy) return;
+    if (this.#stopped || this.#waiting.isEmpty) {
       this.wake();
       return;
     }
@@ -185,10 +209,7 @@ export class JournalStage {
     this.#writing = gathering;
     this.#frames++;
     this.#write(gathering).then(
-      () => {
-        this.#busy = false;
-        this.wake();
-      },
+      ({ frame, late }) => this.#written(gathering, frame, late),
       (error: unknown) => {
         this.#busy = false;
         this.#writing = undefined;
@@ -197,9 +218,14 @@ export class JournalStage {
     );
   }
 
-  async #write(gathering: Gathering): Promise<void> {
-    const { journal, runtime, prove, onFrame, leave } = this.#options;
-    const unproved = await prove();
+  /**
+   * Nothing is waited for without need: the bytes are on their way to the disk when this call returns, before the producers that were
+   * told of the frame before can keep the event loop busy.
+   */
+  async #write(gathering: Gathering): Promise<{ readonly frame: QueuedFrame; readonly late: Proof }> {
+    const { journal, runtime, prove } = this.#options;
+    const proof = prove();
+    const unproved = proof instanceof Promise ? await proof : proof;
     if (unproved !== undefined) throw unproved.withEffect("none");
     const epoch = this.#epoch;
     const before = new Map<string, Offset | undefined>();
@@ -240,7 +266,9 @@ export class JournalStage {
           await nextTurn();
         }
       }
+      const beganMs = runtime.clock.monotonic();
       sequence = await journal.append({ epoch, createdAtMs, extents, chunks, payloadBytes: position });
+      this.#writeMs += (runtime.clock.monotonic() - beganMs - this.#writeMs) * WRITE_MS_WEIGHT;
     } catch (error) {
       // The next frame takes these offsets: its `prev` skips whatever of this one came to the disk.
       for (const [key, end] of before) {
@@ -250,18 +278,27 @@ export class JournalStage {
       this.#placing = undefined;
       throw error;
     }
-    const late = await prove();
+    const again = prove();
+    const late = again instanceof Promise ? await again : again;
+    return { frame: { sequence, epoch, createdAtMs, batches, bytes: position, records, gathering }, late };
+  }
+
+  /** The frame is in the journal. The next one goes to the disk first: telling producers, and what they do then, takes as long. */
+  #written(gathering: Gathering, frame: QueuedFrame, late: Proof): void {
+    const { onFrame, leave } = this.#options;
+    this.#busy = false;
     this.#placing = undefined;
     this.#writing = undefined;
+    if (!this.#waiting.isEmpty) this.#writeNext();
     leave(gathering.bytes);
     if (late === undefined) {
-      gathering.reached("journaled", epoch);
+      gathering.reached("journaled", frame.epoch);
     } else {
       // It is in the journal, and will be uploaded if the shard is still ours.
       gathering.failed(late.withEffect(late.kind === "fenced" ? "none" : "unknown"));
     }
-    const awaited = gathering.isAwaited ? gathering : undefined;
-    onFrame({ sequence, epoch, createdAtMs, batches, bytes: position, records, gathering: awaited });
+    onFrame(gathering.isAwaited ? frame : { ...frame, gathering: undefined });
+    this.wake();
   }
 
   /** The journal is full: appends wait for an upload to make room, but not for ever. */

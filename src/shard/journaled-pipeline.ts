@@ -307,11 +307,14 @@ export class JournaledPipeline implements Pipeline {
    * Rule 10: where the lease is set, a journaled ack needs a proof of the epoch whose request started less than the lease ago. Asks
    * the store for one where there is none, and gives up after `flush.max_wait`.
    */
-  async #proveLease(): Promise<TierlogError | undefined> {
+  #proveLease(): TierlogError | undefined | Promise<TierlogError | undefined> {
+    if (this.#ended !== undefined) return this.#ended;
+    return this.#options.journaled.leaseMs === 0 ? undefined : this.#proveInTime();
+  }
+
+  async #proveInTime(): Promise<TierlogError | undefined> {
     const { chain, journaled, runtime } = this.#options;
     const { leaseMs, maxWaitMs } = journaled;
-    if (this.#ended !== undefined) return this.#ended;
-    if (leaseMs === 0) return undefined;
     const beganMs = runtime.clock.monotonic();
     for (;;) {
       if (chain.proofAgeMs < leaseMs) {

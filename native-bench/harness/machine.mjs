@@ -39,7 +39,8 @@ function disk(directory) {
       .sort((a, b) => b[1].length - a[1].length)[0];
     const name = device.replace(/^\/dev\//, "");
     const spins = readFileSync(`/sys/block/${name.replace(/p?\d+$/, "")}/queue/rotational`, "utf8").trim() === "1";
-    return `${type} on ${name}, ${spins ? "rotating or virtual" : "solid state or virtual"}`;
+    // A virtual disk is said to rotate, whatever it is.
+    return `${type} on ${name}${spins ? "" : ", solid state"}`;
   } catch {
     return type;
   }

@@ -1,6 +1,6 @@
 const WIDTH = 640;
 const HEIGHT = 360;
-const LEFT = 72;
+const LEFT = 86;
 const RIGHT = 30;
 const TOP = 16;
 const BOTTOM = 52;

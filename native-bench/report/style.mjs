@@ -20,7 +20,7 @@ figure{margin:0;min-width:0}figure h2{margin:24px 0 4px}svg{display:block;width:
 .empty{color:var(--dim);border:1px dashed var(--rule);padding:48px 16px;text-align:center;border-radius:6px}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}
 th,td{text-align:left;padding:5px 12px 5px 0;border-bottom:1px solid var(--rule);vertical-align:top}
-th{color:var(--dim);font-weight:600;white-space:nowrap}.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+td:first-child{min-width:190px}th{color:var(--dim);font-weight:600;white-space:nowrap}.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 td:nth-child(2),td:last-child{white-space:nowrap}td.met{color:var(--good);font-weight:600}td.missed{color:var(--bad);font-weight:600}ul.bad{color:var(--bad)}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,300px),1fr));gap:4px 24px;margin:0;font-size:14px}
 dl div{display:flex;gap:8px;min-width:0}dt{color:var(--dim);flex:none}dd{margin:0;overflow-wrap:anywhere}

@@ -1,4 +1,8 @@
+import { readFileSync } from "node:fs";
+
 import { describe, expect, it } from "vitest";
+
+import { FOUND } from "./found.ts";
 
 /** Not typed: the benchmarks are plain JavaScript. */
 interface Histogram {
@@ -103,6 +107,22 @@ describe("ratios", () => {
 });
 
 describe("the document", () => {
+  const document = readFileSync(new URL("../../docs/performance.md", import.meta.url), "utf8");
+
+  it("gets a row for each target, measured or not, and keeps what stands around them", () => {
+    const text = withMeasured(document, FOUND);
+
+    expect(text).toContain(
+      "| journaled, 256 × 1 KiB: 256 per bare write+fdatasync | 0.75 × | 0.70–0.80 | ≥ 0.7 × | met |",
+    );
+    expect(text).toContain("| bytes per idle partition of 100,000 | 1,800 bytes | −6 … +6 % | ≤ 1,024 | missed |");
+    expect(text).toContain("| encode, 100 B: naive concat | not measured | | ≥ 7 × | |");
+    expect(text.slice(0, text.indexOf("<!-- measured: begin"))).toBe(
+      document.slice(0, document.indexOf("<!-- measured: begin")),
+    );
+    expect(withMeasured(text, FOUND)).toBe(text);
+  });
+
   it("refuses a text without its markers", () => {
     expect(() => withMeasured("# Performance", {})).toThrow("has no");
   });

@@ -112,7 +112,8 @@ async function openLoopOf(run, far) {
 /** Flushes that overlap against flushes one by one: there is then no room for the bytes of a second one. */
 async function overlap(run, far) {
   const point = { store: far, bytes: 64 * KIB, recordsPerAppend: 4, partitions: 16 };
-  const load = { producers: 512, bytes: 256 * KIB };
+  // As many as fill four flushes and the next; one by one fewer wait as well, or the end of each turn would be all waiting.
+  const load = (producers) => ({ producers, bytes: 256 * KIB });
   const flags = { "system.flush.linger": "10ms", "system.flush.max_bytes": "16 MiB" };
   const opened = (maxPending) => async () => {
     await far.setDelay(STORE_DELAY_MS);
@@ -122,8 +123,8 @@ async function overlap(run, far) {
     name: "uploaded, flushes that overlap",
     turnMs: run.full ? 2000 : 500,
     contestants: {
-      overlapping: appender(opened("256 MiB"), load),
-      serial: appender(opened("16 MiB"), load),
+      overlapping: appender(opened("256 MiB"), load(384)),
+      serial: appender(opened("16 MiB"), load(96)),
     },
   });
   addRow(run, result, {

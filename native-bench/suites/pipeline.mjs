@@ -1,0 +1,87 @@
+import { compressFrame } from "lz4-napi";
+
+import { appender } from "../contestants/appender.mjs";
+import { barePuts, libStorageUploads } from "../contestants/s3-clients.mjs";
+import { openTierlog } from "../contestants/tierlog.mjs";
+import { addRow, compare } from "../harness/compare.mjs";
+import { payloads } from "../load/payload.mjs";
+import { startSink } from "../sink/start-sink.mjs";
+import { withCpu } from "./flush.mjs";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const PARTITIONS = 16;
+const RECORDS = 64;
+const APPEND_BYTES = RECORDS * KIB;
+const FLAGS = { "system.flush.linger": "20ms" };
+
+export const pipeline = {
+  name: "pipeline",
+  mode: `append → LZ4 → S3, end to end, level uploaded: ${PARTITIONS} partitions, appends of ${RECORDS} records of 1 KiB, 256 at a time; bytes before compression`,
+  blindSpots: ["LZ4 alone is lz4-napi on the thread pool, 8 blocks of 1 MiB at a time, with nothing beside it"],
+  async run(run) {
+    const sink = await run.shared("sink", () => startSink(run.workspace));
+    const block = payloads(MIB, 1)[0];
+    const upload = payloads(32 * MIB, 1)[0];
+    const load = { producers: 256, bytes: APPEND_BYTES };
+    const own = (compression) => () =>
+      openTierlog(run.workspace, {
+        store: sink,
+        flags: FLAGS,
+        bytes: KIB,
+        partitions: PARTITIONS,
+        recordsPerAppend: RECORDS,
+        compression,
+      });
+    const result = await compare(run, {
+      name: "append → LZ4 → S3",
+      turnMs: run.full ? 2000 : 300,
+      contestants: {
+        lz4: withCpu(appender(own("lz4"), load)),
+        none: withCpu(appender(own("none"), load)),
+        alone: withCpu(
+          appender(async () => ({ append: () => compressFrame(block), close: async () => undefined }), {
+            producers: 8,
+            bytes: MIB,
+          }),
+        ),
+        diy: withCpu(
+          appender(() => libStorageUploads(sink, upload, { tuned: false }), { producers: 1, bytes: upload.length }),
+        ),
+        http: withCpu(appender(async () => barePuts(sink, block), { producers: 4, bytes: MIB })),
+      },
+    });
+    const row = { what: "append → LZ4 → S3", unit: "B/s", own: ["lz4", "bytesPerSecond"] };
+    addRow(run, result, {
+      ...row,
+      id: "pipeline.lz4.alone",
+      other: ["alone", "bytesPerSecond", "LZ4 alone on these cores"],
+    });
+    addRow(run, result, {
+      ...row,
+      id: "pipeline.lz4.diy",
+      other: ["diy", "bytesPerSecond", "lib-storage as it comes, uncompressed"],
+    });
+    addRow(run, result, {
+      ...row,
+      id: "pipeline.none.diy",
+      what: "append → S3, uncompressed",
+      own: ["none", "bytesPerSecond"],
+      other: ["diy", "bytesPerSecond", "lib-storage as it comes"],
+    });
+    addRow(run, result, {
+      id: "pipeline.lz4.cpu",
+      what: "append → LZ4 → S3, CPU",
+      unit: "s/GiB",
+      own: ["lz4", "cpuPerGib"],
+      other: ["alone", "cpuPerGib", "LZ4 alone"],
+    });
+    addRow(run, result, {
+      id: "pipeline.none.cpu",
+      what: "append → S3, CPU",
+      unit: "s/GiB",
+      own: ["none", "cpuPerGib"],
+      other: ["diy", "cpuPerGib", "lib-storage as it comes"],
+    });
+  },
+};

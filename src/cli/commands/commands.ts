@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { benchFlush } from "./bench-flush.ts";
 import { configCheck } from "./config-check.ts";
 import { consume } from "./consume.ts";
 import { demo } from "./demo.ts";
@@ -46,4 +47,5 @@ export const COMMANDS: readonly Command[] = [
   doctor,
   verify,
   dump,
+  benchFlush,
 ];

@@ -10,6 +10,10 @@ export function subtractRequests(a: RequestCounts, b: RequestCounts): RequestCou
   return mapRequests((operation) => a[operation] - b[operation]);
 }
 
+export function scaleRequests(counts: RequestCounts, factor: number): RequestCounts {
+  return mapRequests((operation) => counts[operation] * factor);
+}
+
 /** Those billed as PUTs: of objects, and all of multipart uploads but their abort. */
 export function putRequests(counts: RequestCounts): number {
   return counts.put + counts.createMultipart + counts.uploadPart + counts.completeMultipart;

@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import { benchFlush } from "./bench-flush.ts";
 import { configCheck } from "./config-check.ts";
 import { consume } from "./consume.ts";
+import { cost } from "./cost.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { dump } from "./dump.ts";
@@ -48,4 +49,5 @@ export const COMMANDS: readonly Command[] = [
   verify,
   dump,
   benchFlush,
+  cost,
 ];

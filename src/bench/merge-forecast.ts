@@ -109,6 +109,9 @@ function forecastTiers({ segment, storage }: Config, arrivals: Arrivals, seconds
       sizes = [...sizes.slice(0, run.from), bytes, ...sizes.slice(run.to)];
       total = plus(total, tierJobs(arrivals.partitions, merged.length, bytes, segment.sizeBytes, storage.object));
     }
+    // Segments are done with, and nothing before one is merged with what is behind it.
+    const done = sizes.findLastIndex((size) => size >= segment.sizeBytes / 2);
+    if (done >= 0) sizes = sizes.slice(done + 1);
   }
   if (count === 0) return NONE;
   const scale = arrivals.perSecond / count;
@@ -135,8 +138,8 @@ function tierJobs(
   const jobs = Math.max(1, partitions / perJob);
   const jobBytes = (partitions * bytes) / jobs;
   const spanBytes = jobBytes / extents;
-  const window = WINDOWS_BYTES.find((size) => extents * Math.min(size, spanBytes) <= SOURCES_BYTES) ?? 1024 * 1024;
-  const fetches = extents * Math.max(1, Math.ceil(spanBytes / window));
+  const more = perJob === 1 ? 0 : 1;
+  const fetches = extents * (fetchesOf(spanBytes, extents) + fetchesOf(spanBytes, extents + more)) * 0.5;
   return {
     requests: scaleRequests(
       addRequests(objectRequests(jobBytes, multipartPartSizeBytes), requests({ put: 1, get: fetches })),
@@ -148,6 +151,15 @@ function tierJobs(
     bytesRead: partitions * bytes,
     inlineMs: 0,
   };
+}
+
+/**
+ * How often a source is asked for what a job needs of it: windows as large as memory allows for so many sources. Every other job has a
+ * source more than one for each extent, where partitions came into different objects.
+ */
+function fetchesOf(spanBytes: number, sources: number): number {
+  const window = WINDOWS_BYTES.find((size) => sources * Math.min(size, spanBytes) <= SOURCES_BYTES) ?? 1024 * 1024;
+  return Math.max(1, Math.ceil(spanBytes / window));
 }
 
 function plus(a: MergeForecast, b: MergeForecast): MergeForecast {

@@ -214,7 +214,7 @@ async function measured(
       `A month like those ${formatCount(usage.seconds)} s, at ${formatBytes(Math.round(usage.bytesPerSecond))} per second; what stays stored is not in it.`,
       formatTable(["REQUESTS A MONTH", "PUT", "GET", "LIST", "DELETE"], [requestRow("measured", usage.requests)]),
       formatBills(usage, prices),
-      ...datesOf(prices),
+      datesOf(prices),
     ].join("\n\n"),
   );
   return EXIT_OK;

@@ -48,14 +48,14 @@ export function formatForecast({ gatherMs, forecast }: CostRow, prices: readonly
       .map((list) => `${dollars((putsPerPartition(forecast) / 1e6) * list.putPerMillion)} (${list.name})`)
       .join(", ")} a month for those alone.`,
     ...forecast.warnings.map((warning) => `Warning: ${warning}.`),
-    ...datesOf(prices),
+    datesOf(prices),
   ].join("\n\n");
 }
 
 /** Several lingers side by side, at the prices of one list. */
 export function formatSweep(rows: readonly CostRow[], list: PriceList): string {
   const table = formatTable(
-    ["GATHERS", "FLUSH EVERY", "BYTES", "PUT/S", "REQUESTS $", "STORAGE $", "TOTAL $", "ONE PUT PER PARTITION $"],
+    ["LINGER", "FLUSH EVERY", "BYTES", "PUTS/S", "REQUESTS $", "STORAGE $", "TOTAL $", "ONE PUT PER PARTITION $"],
     rows.map(({ gatherMs, forecast }) => {
       const bill = billOf(usageOf(forecast), list);
       return [
@@ -71,7 +71,7 @@ export function formatSweep(rows: readonly CostRow[], list: PriceList): string {
     }),
   );
   const warnings = [...new Set(rows.flatMap(({ forecast }) => forecast.warnings))];
-  return [table, ...warnings.map((warning) => `Warning: ${warning}.`), ...datesOf([list])].join("\n\n");
+  return [table, ...warnings.map((warning) => `Warning: ${warning}.`), datesOf([list])].join("\n\n");
 }
 
 export function formatBills(usage: Usage, prices: readonly PriceList[]): string {
@@ -97,12 +97,12 @@ export function requestRow(name: string, counts: RequestCounts): string[] {
   return [name, ...[putRequests(counts), get + head, list, deleted + abortMultipart].map(formatCount)];
 }
 
-export function datesOf(prices: readonly PriceList[]): string[] {
-  return prices
-    .map(({ name, title, source, date }) => `Prices of ${name}: ${title}, ${source}, ${date}.`)
-    .concat("A month has 30 days. Prices change, and differ by region: --prices FILE takes your own.")
-    .join("\n")
-    .split("\n\n");
+/** Where the prices stood, and when. */
+export function datesOf(prices: readonly PriceList[]): string {
+  const lists = prices.map(({ name, title, source, date }) => `Prices of ${name}: ${title}, ${source}, ${date}.`);
+  return [...lists, "A month has 30 days. Prices change, and differ by region: --prices FILE takes your own."].join(
+    "\n",
+  );
 }
 
 function sum(counts: RequestCounts): number {

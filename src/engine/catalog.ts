@@ -81,11 +81,11 @@ export class Catalog {
    * old it is, while the store gives no news.
    */
   check(topic: TopicDescription, mayBeOld = false): Promise<void> | undefined {
-    const age = this.#ageMs();
+    const nowMs = this.#options.runtime.clock.monotonic();
+    const age = nowMs - this.#readAtMs;
     if (!mayBeOld && (age > 2 * FRESH_MS || this.#waiting > 0)) return this.#checkBehindOthers(topic, age);
-    const sinceTryMs = this.#options.runtime.clock.monotonic() - this.#triedAtMs;
     // One try a second: appends come by the thousand while the store refuses.
-    if (age > FRESH_MS && this.#checking === undefined && sinceTryMs >= RETRY_MS) {
+    if (age > FRESH_MS && this.#checking === undefined && nowMs - this.#triedAtMs >= RETRY_MS) {
       this.#lookForChecks().catch((error: unknown) => {
         this.#options.runtime.logger.warn("the catalog could not be read", { error: String(error) });
       });

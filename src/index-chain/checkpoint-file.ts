@@ -3,6 +3,7 @@ import {
   partitionKey,
   type Epoch,
   type ObjectKey,
+  type Offset,
   type Seq,
   type ShardId,
   type TopicId,
@@ -12,7 +13,7 @@ import { readInt64, readUint32, writeInt32, writeInt64 } from "../record/big-end
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { nextTurn } from "../runtime/turn.ts";
-import { ExtentColumns, type FrozenExtents, type ObjectNumber } from "./extent-columns.ts";
+import { extentRows, FrozenExtents, setRow, type ExtentRows, type ObjectNumber } from "./extent-rows.ts";
 import type { DataObjectRef } from "./link-entries.ts";
 import type { NumberedObject } from "./live-objects.ts";
 import type { Fence, PartitionSnapshot, StateSnapshot } from "./shard-state.ts";
@@ -102,7 +103,7 @@ export async function encodeCheckpoint(snapshot: StateSnapshot): Promise<Uint8Ar
     if (pace.isTurnOver(ITEMS_PER_PARTITION)) await nextTurn();
     for (let from = 0; from < extents.count; from += ITEMS_PER_TURN) {
       const to = Math.min(extents.count, from + ITEMS_PER_TURN);
-      at = writeExtents(bytes, at, extents.columns, from, to, places);
+      at = writeExtents(bytes, at, extents, from, to, places);
       if (pace.isTurnOver(to - from)) await nextTurn();
     }
   }
@@ -118,8 +119,8 @@ function placesOf(objects: readonly NumberedObject[]): ReadonlyMap<number, numbe
 }
 
 /** Where the extents of a partition begin. */
-function baseOf({ columns, count, startOffset }: FrozenExtents): number {
-  return count === 0 ? startOffset : columns.baseOffsets[0]!;
+function baseOf(extents: FrozenExtents): number {
+  return extents.count === 0 ? extents.startOffset : extents.baseOffset(0);
 }
 
 function encodeHeader(snapshot: StateSnapshot, version: FormatVersion, bodyBytes: number): Uint8Array {
@@ -168,24 +169,23 @@ async function encodeHead(
   return out.bytes();
 }
 
-/** Writes extents `from` … `to` of `columns` at `at`; returns where they end. */
+/** Writes extents `from` … `to` at `at`; returns where they end. */
 function writeExtents(
   bytes: Uint8Array,
   at: number,
-  columns: ExtentColumns,
+  extents: FrozenExtents,
   from: number,
   to: number,
   places: ReadonlyMap<number, number> | undefined,
 ): number {
-  // Every index lies below the capacity of the columns: the accesses never miss.
   for (let i = from; i < to; i++) {
-    writeInt32(bytes, at, columns.nextOffsets[i]! - columns.baseOffsets[i]!);
-    writeInt32(bytes, at + 4, columns.epochs[i]!);
-    writeInt32(bytes, at + 8, columns.lengths[i]!);
-    const object = columns.objects[i]!;
+    writeInt32(bytes, at, extents.nextOffset(i) - extents.baseOffset(i));
+    writeInt32(bytes, at + 4, extents.leaderEpoch(i));
+    writeInt32(bytes, at + 8, extents.lengthBytes(i));
+    const object = extents.object(i);
     writeInt64(bytes, at + 12, object < 0 && places !== undefined ? places.get(object)! : object);
-    writeInt64(bytes, at + 20, columns.positions[i]!);
-    writeInt64(bytes, at + 28, columns.timestamps[i]!);
+    writeInt64(bytes, at + 20, extents.position(i));
+    writeInt64(bytes, at + 28, extents.maxTimestampMs(i));
     at += EXTENT_BYTES;
   }
   return at;
@@ -244,14 +244,16 @@ export async function decodeCheckpoint(
     const count = reader.count(EXTENT_BYTES);
     const extentsAt = reader.position;
     reader.slice(count * EXTENT_BYTES);
-    const extents: FrozenExtents = { columns: new ExtentColumns(count), count, startOffset };
+    const rows = extentRows(count);
+    let endOffset = baseOffset;
     for (let from = 0; from < count; from += ITEMS_PER_TURN) {
       const to = Math.min(count, from + ITEMS_PER_TURN);
-      readExtents(body, extentsAt, extents.columns, baseOffset, from, to, limits);
+      endOffset = readExtents(body, extentsAt, rows, endOffset, from, to, limits);
       if (pace.isTurnOver(to - from)) await nextTurn();
     }
     // In the first extent, or where there is none at the base: a trim drops every extent that lies wholly below the start.
-    if (startOffset < baseOffset || startOffset >= (count === 0 ? baseOffset + 1 : extents.columns.nextOffsets[0]!))
+    const extents = new FrozenExtents(rows, count, startOffset, endOffset);
+    if (startOffset < baseOffset || startOffset >= (count === 0 ? baseOffset + 1 : extents.nextOffset(0)))
       throw new CorruptionError(key, at, `partition ${name} starts at ${startOffset}, its extents at ${baseOffset}`);
     partitions.push({ topicId, partition, extents });
     if (pace.isTurnOver(ITEMS_PER_PARTITION)) await nextTurn();
@@ -348,17 +350,17 @@ interface ExtentLimits {
   readonly objects: readonly DataObjectRef[];
 }
 
-/** Reads extents `from` … `to` of those that begin at `start`, the first with `baseOffset`. REQUIRES: `body` holds them. */
+/** Reads extents `from` … `to` of those that begin at `start`; the offset of the first in, that behind the last out. REQUIRES: `body` holds them. */
 function readExtents(
   body: Uint8Array,
   start: number,
-  columns: ExtentColumns,
+  rows: ExtentRows,
   baseOffset: number,
   from: number,
   to: number,
   limits: ExtentLimits,
-): void {
-  let offset = from === 0 ? baseOffset : columns.nextOffsets[from - 1]!;
+): number {
+  let offset = baseOffset;
   for (let i = from; i < to; i++) {
     const at = start + i * EXTENT_BYTES;
     const span = readUint32(body, at);
@@ -389,13 +391,15 @@ function readExtents(
         at,
         `extent of ${span} offsets from ${offset}, epoch ${epoch}, ${lengthBytes} bytes at ${position} of object ${object}`,
       );
-    columns.baseOffsets[i] = offset;
-    columns.nextOffsets[i] = nextOffset;
-    columns.epochs[i] = epoch;
-    columns.lengths[i] = lengthBytes;
-    columns.objects[i] = object;
-    columns.positions[i] = position;
-    columns.timestamps[i] = maxTimestampMs;
+    setRow(rows, i, {
+      baseOffset: offset as Offset,
+      leaderEpoch: epoch as Epoch,
+      object: object as ObjectNumber,
+      position,
+      lengthBytes,
+      maxTimestampMs,
+    });
     offset = nextOffset;
   }
+  return offset;
 }

@@ -1,12 +1,23 @@
-import type { Epoch, Offset } from "../domain.ts";
+import type { Offset } from "../domain.ts";
 import { InvariantError } from "../errors.ts";
-import { ExtentColumns, type Extent, type FrozenExtents, type ObjectNumber } from "./extent-columns.ts";
+import {
+  capacityOf,
+  copiedRows,
+  copyRows,
+  extentRows,
+  FrozenExtents,
+  setRow,
+  type Extent,
+  type ExtentRows,
+} from "./extent-rows.ts";
 
-export type { Extent, ObjectNumber } from "./extent-columns.ts";
+export type { Extent, ObjectNumber } from "./extent-rows.ts";
+
+const NO_ROWS = extentRows(0);
 
 /**
  * The extents of one partition in offset order, without a hole: the next offset of one is the base offset of the following.
- * Typed-array columns, 48 bytes an extent and at most 60 with the room to grow: a shard may hold a hundred thousand of them, and
+ * In one typed array, 48 bytes an extent and at most 60 with the room to grow: a shard may hold a hundred thousand of them, and
  * as objects they would cost four times that and a slow collector.
  */
 export class ExtentList {
@@ -14,18 +25,18 @@ export class ExtentList {
   #bytes = 0;
   #startOffset = 0;
   #nextOffset = 0;
-  #columns = new ExtentColumns(0);
+  #rows: ExtentRows = NO_ROWS;
 
   /** A list that goes on where `frozen` ends; it shares nothing that either of them writes. */
   static of(frozen: FrozenExtents): ExtentList {
-    const { columns, count, startOffset } = frozen;
+    const { rows, count, startOffset, endOffset } = frozen;
     const list = new ExtentList();
     list.#count = count;
-    // With room behind its last extent the columns may belong to a list that goes on writing there.
-    list.#columns = columns.capacity === count ? columns : columns.copied(0, count, count);
+    // With room behind its last extent the array may belong to a list that goes on writing there.
+    list.#rows = capacityOf(rows) === count ? rows : copiedRows(rows, 0, count, count);
     list.#startOffset = startOffset;
-    list.#nextOffset = count === 0 ? startOffset : (columns.nextOffsets[count - 1] ?? 0);
-    for (let i = 0; i < count; i++) list.#bytes += columns.lengths[i] ?? 0;
+    list.#nextOffset = endOffset;
+    for (let i = 0; i < count; i++) list.#bytes += frozen.lengthBytes(i);
     return list;
   }
 
@@ -33,7 +44,7 @@ export class ExtentList {
   snapshot(): ExtentList {
     const list = new ExtentList();
     list.#count = this.#count;
-    list.#columns = this.#columns;
+    list.#rows = this.#rows;
     list.#startOffset = this.#startOffset;
     list.#nextOffset = this.#nextOffset;
     list.#bytes = this.#bytes;
@@ -58,9 +69,9 @@ export class ExtentList {
     return this.#nextOffset as Offset;
   }
 
-  /** Memory of the columns. */
+  /** Memory of the rows. */
   get memoryBytes(): number {
-    return this.#columns.memoryBytes;
+    return this.#rows.byteLength;
   }
 
   /** REQUIRES: `extent.baseOffset` is `nextOffset`. */
@@ -68,8 +79,8 @@ export class ExtentList {
     if (extent.baseOffset !== this.#nextOffset)
       throw new InvariantError(`extent at ${extent.baseOffset} behind ${this.#nextOffset}`);
     const i = this.#count;
-    if (i === this.#columns.capacity) this.#columns = this.#columns.copied(0, i, i + Math.max(1, i >> 2));
-    this.#columns.set(i, extent);
+    if (i === capacityOf(this.#rows)) this.#rows = copiedRows(this.#rows, 0, i, i + Math.max(1, i >> 2));
+    setRow(this.#rows, i, extent);
     this.#count = i + 1;
     this.#bytes += extent.lengthBytes;
     this.#nextOffset = extent.nextOffset;
@@ -83,9 +94,9 @@ export class ExtentList {
     if (start <= this.#startOffset || start > this.#nextOffset)
       throw new InvariantError(`trim to ${start} of ${this.#startOffset} … ${this.#nextOffset}`);
     const gone = this.find(start);
-    for (let i = 0; i < gone; i++) this.#bytes -= this.#columns.lengths[i] ?? 0;
+    this.#bytes -= this.#bytesOf(0, gone);
     // New ones: a snapshot may still read the old.
-    if (gone > 0) this.#columns = this.#columns.copied(gone, this.#count, this.#count - gone);
+    if (gone > 0) this.#rows = copiedRows(this.#rows, gone, this.#count, this.#count - gone);
     this.#count -= gone;
     this.#startOffset = start;
   }
@@ -103,22 +114,30 @@ export class ExtentList {
       );
     const total = this.#count - count + extents.length;
     // New ones: a snapshot may still read the old.
-    const columns = this.#columns.copied(0, first, total);
-    columns.copyFrom(this.#columns, behind, this.#count, first + extents.length);
-    for (let i = first; i < behind; i++) this.#bytes -= this.#columns.lengths[i] ?? 0;
+    const rows = copiedRows(this.#rows, 0, first, total);
+    copyRows(rows, this.#rows, behind, this.#count, first + extents.length);
+    this.#bytes -= this.#bytesOf(first, behind);
     for (const [i, extent] of extents.entries()) {
-      columns.set(first + i, extent);
+      setRow(rows, first + i, extent);
       this.#bytes += extent.lengthBytes;
     }
-    this.#columns = columns;
+    this.#rows = rows;
     this.#count = total;
+  }
+
+  #bytesOf(from: number, to: number): number {
+    const extents = this.frozen();
+    let bytes = 0;
+    for (let i = from; i < to; i++) bytes += extents.lengthBytes(i);
+    return bytes;
   }
 
   /** The lowest seq whose index file extents lie in; infinite where there is none. */
   lowestInline(): number {
+    const extents = this.frozen();
     let lowest = Number.POSITIVE_INFINITY;
     for (let i = 0; i < this.#count; i++) {
-      const object = this.#columns.objects[i] ?? 0;
+      const object = extents.object(i);
       if (object >= 0 && object < lowest) lowest = object;
     }
     return lowest;
@@ -127,45 +146,50 @@ export class ExtentList {
   /** REQUIRES: 0 ≤ i < count. */
   at(i: number): Extent {
     if (i < 0 || i >= this.#count) throw new InvariantError(`extent ${i} of ${this.#count}`);
-    const columns = this.#columns;
+    const extents = this.frozen();
     return {
-      baseOffset: columns.baseOffsets[i] as Offset,
-      nextOffset: columns.nextOffsets[i] as Offset,
-      leaderEpoch: columns.epochs[i] as Epoch,
-      object: columns.objects[i] as ObjectNumber,
-      position: columns.positions[i] ?? 0,
-      lengthBytes: columns.lengths[i] ?? 0,
-      maxTimestampMs: columns.timestamps[i] ?? 0,
+      baseOffset: extents.baseOffset(i),
+      nextOffset: extents.nextOffset(i),
+      leaderEpoch: extents.leaderEpoch(i),
+      object: extents.object(i),
+      position: extents.position(i),
+      lengthBytes: extents.lengthBytes(i),
+      maxTimestampMs: extents.maxTimestampMs(i),
     };
   }
 
   /** Index of the extent that holds `offset` (the first, where it lies below it), or `count` where it lies at or past the end. */
   find(offset: number): number {
+    const extents = this.frozen();
     let low = 0;
     let high = this.#count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.#columns.nextOffsets[middle] ?? 0) <= offset) low = middle + 1;
+      if (extents.nextOffset(middle) <= offset) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  /** Of each extent: none of its records is later. A view, read only; extents that come later are not in it. */
-  get maxTimestamps(): Float64Array {
-    return this.#columns.timestamps.subarray(0, this.#count);
+  /** Of each extent: none of its records is later. A copy. */
+  maxTimestamps(): Float64Array {
+    const extents = this.frozen();
+    return Float64Array.from({ length: this.#count }, (_, i) => extents.maxTimestampMs(i));
   }
 
   /** How many objects hold these extents. */
   objects(): number {
-    return new Set(this.#columns.objects.subarray(0, this.#count)).size;
+    const extents = this.frozen();
+    const objects = new Set<number>();
+    for (let i = 0; i < this.#count; i++) objects.add(extents.object(i));
+    return objects.size;
   }
 
   /**
-   * The extents as they are now, without a copy: `push` writes only behind them, and where it needs room it leaves these columns
-   * for larger ones; `trim` and `replace` build new ones. Anything that comes to change an extent must do so too.
+   * The extents as they are now, without a copy: `push` writes only behind them, and where it needs room it leaves this array for a
+   * larger one; `trim` and `replace` build new ones. Anything that comes to change an extent must do so too.
    */
   frozen(): FrozenExtents {
-    return { columns: this.#columns, count: this.#count, startOffset: this.#startOffset };
+    return new FrozenExtents(this.#rows, this.#count, this.#startOffset, this.#nextOffset);
   }
 }

@@ -12,8 +12,8 @@ import {
 import { CorruptionError, InvariantError } from "../errors.ts";
 import { indexKey } from "../object-store/object-names.ts";
 import { ByteWriter } from "../record/bytes.ts";
-import type { FrozenExtents } from "./extent-columns.ts";
 import { ExtentList, type Extent, type ObjectNumber } from "./extent-list.ts";
+import type { FrozenExtents } from "./extent-rows.ts";
 import type { Link } from "./index-file.ts";
 import {
   DIGEST_BYTES,
@@ -146,7 +146,7 @@ export class ShardState {
     }));
   }
 
-  /** Memory of the columns of all extents. */
+  /** Memory of the extents of all partitions. */
   get memoryBytes(): number {
     let bytes = 0;
     for (const { extents } of this.#partitions.values()) bytes += extents.memoryBytes;
@@ -203,7 +203,7 @@ export class ShardState {
 
   /**
    * The state as it is now: one small object per partition, no extent is copied. It stays what it is while links are folded:
-   * extents are only ever added behind those that are there, whatever changes them leaves the columns that are read here, and the rest
+   * extents are only ever added behind those that are there, whatever changes them leaves the rows that are read here, and the rest
    * is copied.
    * REQUIRES: a live fence.
    */

@@ -50,16 +50,16 @@ export async function copyExtents(options: CopyOptions): Promise<readonly Damage
   const copier = new ExtentCopier(options);
   let number = 0;
   for (const range of options.job.ranges) {
-    const { columns } = range.extents;
+    const { extents } = range;
     for (let i = range.from; i < range.from + range.count; i++) {
       const problem = await copier.copy(number++, {
         topicId: range.topicId,
         partition: range.partition,
-        epoch: columns.epochs[i] as Epoch,
-        baseOffset: columns.baseOffsets[i] as Offset,
-        nextOffset: columns.nextOffsets[i] as Offset,
-        position: columns.positions[i] ?? 0,
-        lengthBytes: columns.lengths[i] ?? 0,
+        epoch: extents.leaderEpoch(i),
+        baseOffset: extents.baseOffset(i),
+        nextOffset: extents.nextOffset(i),
+        position: extents.position(i),
+        lengthBytes: extents.lengthBytes(i),
       });
       if (problem !== undefined) damaged.push(problem);
     }

@@ -1,5 +1,5 @@
 import { partitionKey, type Offset, type PartitionId } from "../domain.ts";
-import type { FrozenExtents } from "../index-chain/extent-columns.ts";
+import type { FrozenExtents } from "../index-chain/extent-rows.ts";
 import type { PartitionSnapshot } from "../index-chain/shard-state.ts";
 import type { ExtentRun } from "./size-tiers.ts";
 
@@ -73,8 +73,8 @@ export class JobBuilder {
     this.#ranges.push({
       topicId,
       partition: number,
-      baseOffset: extents.columns.baseOffsets[from] as Offset,
-      nextOffset: extents.columns.nextOffsets[end - 1] as Offset,
+      baseOffset: extents.baseOffset(from),
+      nextOffset: extents.nextOffset(end - 1),
       count: end - from,
       from,
       extents,
@@ -93,10 +93,10 @@ export class JobBuilder {
     };
   }
 
-  #fits({ columns }: FrozenExtents, i: number): boolean {
+  #fits(extents: FrozenExtents, i: number): boolean {
     const { segmentBytes, memoryBytes, extentsMax } = this.#limits;
-    const length = columns.lengths[i] ?? 0;
-    const read = this.#sources.get(columns.objects[i] ?? 0) ?? 0;
+    const length = extents.lengthBytes(i);
+    const read = this.#sources.get(extents.object(i)) ?? 0;
     return (
       this.#count < extentsMax &&
       this.#bytes + length <= segmentBytes &&
@@ -104,9 +104,9 @@ export class JobBuilder {
     );
   }
 
-  #change({ columns }: FrozenExtents, i: number, sign: 1 | -1): void {
-    const length = sign * (columns.lengths[i] ?? 0);
-    const object = columns.objects[i] ?? 0;
+  #change(extents: FrozenExtents, i: number, sign: 1 | -1): void {
+    const length = sign * extents.lengthBytes(i);
+    const object = extents.object(i);
     const read = this.#sources.get(object) ?? 0;
     this.#memoryBytes += held(read + length) - held(read);
     if (read + length === 0) this.#sources.delete(object);

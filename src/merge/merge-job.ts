@@ -216,16 +216,16 @@ function isAsItWas(state: ShardState, range: MergeRange): boolean {
   const list = state.extents(range);
   if (list === undefined) return false;
   const first = list.find(range.baseOffset);
-  const { columns, count } = list.frozen();
-  const was = range.extents.columns;
-  if (first + range.count > count) return false;
+  const is = list.frozen();
+  const was = range.extents;
+  if (first + range.count > is.count) return false;
   for (let i = 0; i < range.count; i++) {
     const [now, then] = [first + i, range.from + i];
     if (
-      columns.objects[now] !== was.objects[then] ||
-      columns.positions[now] !== was.positions[then] ||
-      columns.baseOffsets[now] !== was.baseOffsets[then] ||
-      columns.nextOffsets[now] !== was.nextOffsets[then]
+      is.object(now) !== was.object(then) ||
+      is.position(now) !== was.position(then) ||
+      is.baseOffset(now) !== was.baseOffset(then) ||
+      is.nextOffset(now) !== was.nextOffset(then)
     )
       return false;
   }
@@ -234,6 +234,6 @@ function isAsItWas(state: ShardState, range: MergeRange): boolean {
 
 function bytesOf({ extents, from, count }: MergeRange): number {
   let bytes = 0;
-  for (let i = from; i < from + count; i++) bytes += extents.columns.lengths[i] ?? 0;
+  for (let i = from; i < from + count; i++) bytes += extents.lengthBytes(i);
   return bytes;
 }

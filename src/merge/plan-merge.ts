@@ -1,5 +1,5 @@
 import type { PartitionId } from "../domain.ts";
-import type { FrozenExtents } from "../index-chain/extent-columns.ts";
+import type { FrozenExtents } from "../index-chain/extent-rows.ts";
 import type { LiveObject } from "../index-chain/live-objects.ts";
 import type { PartitionSnapshot } from "../index-chain/shard-state.ts";
 import { JobBuilder, type MergeJob, type MergeLimits } from "./job-builder.ts";
@@ -48,13 +48,12 @@ function planInline(view: MergeView, limits: MergeLimits): MergeJob | undefined 
   let count = 0;
   let isOverdue = false;
   for (const partition of partitions) {
-    const { columns, count: extents } = partition.extents;
-    const { objects, lengths, baseOffsets } = columns;
+    const { extents } = partition;
     const isBlocked = blockedIn(view, partition);
-    for (let i = 0; i < extents; i++) {
-      const object = objects[i] ?? 0;
-      if (object < 0 || object >= settledBelow || isBlocked?.(baseOffsets[i] ?? 0) === true) continue;
-      bytes += lengths[i] ?? 0;
+    for (let i = 0; i < extents.count; i++) {
+      const object = extents.object(i);
+      if (object < 0 || object >= settledBelow || isBlocked?.(extents.baseOffset(i)) === true) continue;
+      bytes += extents.lengthBytes(i);
       count++;
       if (object < overdueBelow) isOverdue = true;
     }
@@ -74,14 +73,14 @@ function planInline(view: MergeView, limits: MergeLimits): MergeJob | undefined 
 function cutOff(view: MergeView, bytesMax: number, { extentsMax }: MergeLimits): number {
   const files = new Map<number, { bytes: number; count: number }>();
   for (const partition of view.partitions) {
-    const { objects, lengths, baseOffsets } = partition.extents.columns;
+    const { extents } = partition;
     const isBlocked = blockedIn(view, partition);
     for (let i = 0; i < partition.extents.count; i++) {
-      const seq = objects[i] ?? 0;
-      if (seq < 0 || seq >= view.settledBelow || isBlocked?.(baseOffsets[i] ?? 0) === true) continue;
+      const seq = extents.object(i);
+      if (seq < 0 || seq >= view.settledBelow || isBlocked?.(extents.baseOffset(i)) === true) continue;
       let file = files.get(seq);
       if (file === undefined) files.set(seq, (file = { bytes: 0, count: 0 }));
-      file.bytes += lengths[i] ?? 0;
+      file.bytes += extents.lengthBytes(i);
       file.count++;
     }
   }
@@ -101,18 +100,17 @@ function inlineRun(
   below: number,
   isBlocked: ((baseOffset: number) => boolean) | undefined,
 ): ExtentRun | undefined {
-  const { columns, count } = extents;
-  const { objects, lengths, baseOffsets } = columns;
+  const { count } = extents;
   let from = -1;
   let to = -1;
   let bytes = 0;
   for (let i = 0; i < count; i++) {
-    const object = objects[i] ?? 0;
-    const length = lengths[i] ?? 0;
+    const object = extents.object(i);
+    const length = extents.lengthBytes(i);
     const isBarrier =
       object >= below ||
       (object < 0 && length > TAKEN_ALONG_FACTOR * bytes) ||
-      isBlocked?.(baseOffsets[i] ?? 0) === true;
+      isBlocked?.(extents.baseOffset(i)) === true;
     if (isBarrier) {
       if (from >= 0) break;
       continue;
@@ -171,11 +169,10 @@ function planDead(view: MergeView, limits: MergeLimits): MergeJob | undefined {
 
 /** The first extents of a partition, side by side, that lie in these objects. */
 function runIn({ extents }: PartitionSnapshot, chosen: ReadonlySet<number>): ExtentRun | undefined {
-  const { objects } = extents.columns;
   let from = 0;
-  while (from < extents.count && !chosen.has(objects[from] ?? 0)) from++;
+  while (from < extents.count && !chosen.has(extents.object(from))) from++;
   let to = from;
-  while (to < extents.count && chosen.has(objects[to] ?? 0)) to++;
+  while (to < extents.count && chosen.has(extents.object(to))) to++;
   return to === from ? undefined : { from, to };
 }
 
@@ -192,17 +189,17 @@ function blockedObjects(view: MergeView): ReadonlySet<number> {
   const stuck = new Set<number>();
   if (view.isBlocked === undefined) return stuck;
   for (const partition of view.partitions) {
-    const { objects, baseOffsets } = partition.extents.columns;
+    const { extents } = partition;
     for (let i = 0; i < partition.extents.count; i++) {
-      if (view.isBlocked(partition, baseOffsets[i] ?? 0)) stuck.add(objects[i] ?? 0);
+      if (view.isBlocked(partition, extents.baseOffset(i))) stuck.add(extents.object(i));
     }
   }
   return stuck;
 }
 
-function bytesOf({ columns }: FrozenExtents, { from, to }: ExtentRun): number {
+function bytesOf(extents: FrozenExtents, { from, to }: ExtentRun): number {
   let bytes = 0;
-  for (let i = from; i < to; i++) bytes += columns.lengths[i] ?? 0;
+  for (let i = from; i < to; i++) bytes += extents.lengthBytes(i);
   return bytes;
 }
 

@@ -110,10 +110,9 @@ function tryPlan(
 /** Every extent of a job, in its order. */
 function eachExtent(job: MergeJob, visit: (object: number, start: number, end: number) => void): void {
   for (const { extents, from, count } of job.ranges) {
-    const { objects, positions, lengths } = extents.columns;
     for (let i = from; i < from + count; i++) {
-      const start = positions[i] ?? 0;
-      visit(objects[i] ?? 0, start, start + (lengths[i] ?? 0));
+      const start = extents.position(i);
+      visit(extents.object(i), start, start + extents.lengthBytes(i));
     }
   }
 }

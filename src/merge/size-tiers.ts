@@ -1,4 +1,4 @@
-import type { FrozenExtents } from "../index-chain/extent-columns.ts";
+import type { FrozenExtents } from "../index-chain/extent-rows.ts";
 
 /** Extents [from, to) of one partition, side by side. */
 export interface ExtentRun {
@@ -54,12 +54,9 @@ export class SizeTiers {
    * The extents of a partition that are due: of the highest tier where some are, for they include those of the tiers below, and there
    * the oldest. At least two, of one leader epoch, none of them inline and none for which `isBlocked`; at most `segment.size`.
    */
-  dueRun(
-    { columns, count }: FrozenExtents,
-    isBlocked: ((baseOffset: number) => boolean) | undefined,
-  ): ExtentRun | undefined {
+  dueRun(extents: FrozenExtents, isBlocked: ((baseOffset: number) => boolean) | undefined): ExtentRun | undefined {
+    const { count } = extents;
     if (count < 2) return undefined;
-    const { lengths, epochs, objects, baseOffsets } = columns;
     const tiers = this.#limits.length;
     const starts = this.#starts;
     const counts = this.#counts;
@@ -69,10 +66,10 @@ export class SizeTiers {
     // Of the open neighbours, so that a row of extents of one tier costs one step each.
     let lowest = tiers;
     for (let i = 0; i < count; i++) {
-      const length = lengths[i] ?? 0;
-      const isBarrier = (objects[i] ?? 0) >= 0 || isBlocked?.(baseOffsets[i] ?? 0) === true;
+      const length = extents.lengthBytes(i);
+      const isBarrier = extents.object(i) >= 0 || isBlocked?.(extents.baseOffset(i)) === true;
       // Two epochs in one extent cannot be: merged or not, they are as many as before.
-      if ((isBarrier || (i > 0 && epochs[i] !== epochs[i - 1])) && lowest < tiers) {
+      if ((isBarrier || (i > 0 && extents.leaderEpoch(i) !== extents.leaderEpoch(i - 1))) && lowest < tiers) {
         this.#close(tiers, i);
         lowest = tiers;
       }
@@ -91,7 +88,7 @@ export class SizeTiers {
       lowest = tier;
     }
     if (lowest < tiers) this.#close(tiers, count);
-    return this.#bestTier < 0 ? undefined : this.#cut(columns);
+    return this.#bestTier < 0 ? undefined : this.#cut(extents);
   }
 
   #tierOf(bytes: number): number {
@@ -134,12 +131,12 @@ export class SizeTiers {
     return count >= FACTOR && (tier === 0 || sum >= (this.#limits[tier] ?? 0));
   }
 
-  #cut({ lengths, baseOffsets, nextOffsets }: FrozenExtents["columns"]): ExtentRun | undefined {
+  #cut(extents: FrozenExtents): ExtentRun | undefined {
     const from = this.#bestFrom;
     let to = from;
     for (let bytes = 0; to < this.#bestTo; to++) {
-      bytes += lengths[to] ?? 0;
-      const offsets = (nextOffsets[to] ?? 0) - (baseOffsets[from] ?? 0);
+      bytes += extents.lengthBytes(to);
+      const offsets = extents.nextOffset(to) - extents.baseOffset(from);
       if (bytes > this.#segmentBytes || offsets > EXTENT_OFFSETS_MAX) break;
     }
     return to - from < 2 ? undefined : { from, to };

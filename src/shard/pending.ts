@@ -32,6 +32,19 @@ export class Waiter {
   }
 }
 
+let resolveNew: Waiter["resolve"];
+let rejectNew: Waiter["reject"];
+const takeBoth = (resolve: Waiter["resolve"], reject: Waiter["reject"]): void => {
+  resolveNew = resolve;
+  rejectNew = reject;
+};
+
+/** A waiter and what it settles. One function for all of them: a closure for each append is work for the garbage collector. */
+export function waiting(level: AckLevel): { readonly promise: Promise<AppendReceipt>; readonly waiter: Waiter } {
+  const promise = new Promise<AppendReceipt>(takeBoth);
+  return { promise, waiter: new Waiter(level, resolveNew, rejectNew) };
+}
+
 const RANK: Record<AckLevel, number> = { buffered: 0, journaled: 1, uploaded: 2 };
 
 /** A batch on its way: an open builder, or an encoded batch. Gets its base offset when its flush is taken. */
@@ -138,6 +151,8 @@ export class PendingPartition {
   readonly target: AppendTarget;
   readonly batches: PendingBatch[] = [];
   readonly #batchBytesMax: number;
+  /** Of the last of `batches`; undefined where that is an encoded one. */
+  #builder: BatchBuilder | undefined;
   #records = 0;
 
   constructor(target: AppendTarget, batchBytesMax: number) {
@@ -151,42 +166,37 @@ export class PendingPartition {
 
   /** REQUIRES: `checkRecords` passed. An append that fits one batch goes into one batch. Nobody waits without a `waiter`. */
   appendRecords(records: readonly LogRecord[], nowMs: number, waiter: Waiter | undefined): void {
-    let { pending, builder } = this.#open();
-    let firstDelta = builder.recordCount;
-    let first = pending;
-    if (!builder.tryAppend(records, 0, records.length, nowMs)) {
-      if (builder.recordCount > 0) ({ pending, builder } = this.#fresh());
-      first = pending;
+    if (this.#builder === undefined) this.#open();
+    let firstDelta = this.#builder!.recordCount;
+    let first = this.batches.at(-1)!;
+    if (!this.#builder!.tryAppend(records, 0, records.length, nowMs)) {
+      if (firstDelta > 0) this.#open();
+      first = this.batches.at(-1)!;
       firstDelta = 0;
-      let taken = builder.appendSome(records, 0, nowMs);
+      let taken = this.#builder!.appendSome(records, 0, nowMs);
       while (taken < records.length) {
-        ({ pending, builder } = this.#fresh());
-        taken += builder.appendSome(records, taken, nowMs);
+        this.#open();
+        taken += this.#builder!.appendSome(records, taken, nowMs);
       }
     }
     this.#records += records.length;
-    if (waiter !== undefined) pending.endHere(waiter, first, firstDelta, builder.recordCount);
+    if (waiter !== undefined) this.batches.at(-1)!.endHere(waiter, first, firstDelta, this.#builder!.recordCount);
   }
 
   /** REQUIRES: `checkEncodedBatch` passed. Takes `encoded` over. */
   appendEncoded(encoded: Uint8Array, recordCount: number, waiter: Waiter | undefined): void {
     const pending = new PendingBatch(encoded, this.target.partition);
     this.batches.push(pending);
+    this.#builder = undefined;
     this.#records += recordCount;
     if (waiter !== undefined) pending.endHere(waiter, pending, 0, recordCount);
   }
 
-  #open(): { pending: PendingBatch; builder: BatchBuilder } {
-    const pending = this.batches.at(-1);
-    return pending?.builder === undefined ? this.#fresh() : { pending, builder: pending.builder };
-  }
-
-  #fresh(): { pending: PendingBatch; builder: BatchBuilder } {
+  #open(): void {
     // Base offset and epoch are patched in when the flush is taken: both lie outside the CRC.
     const builder = new BatchBuilder({ baseOffset: 0 as Offset, epoch: 0 as Epoch, maxBytes: this.#batchBytesMax });
-    const pending = new PendingBatch(builder, this.target.partition);
-    this.batches.push(pending);
-    return { pending, builder };
+    this.#builder = builder;
+    this.batches.push(new PendingBatch(builder, this.target.partition));
   }
 }
 

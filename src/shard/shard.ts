@@ -29,7 +29,7 @@ import { FlushPipeline } from "./flush-pipeline.ts";
 import { JournaledPipeline, type JournaledSettings, type UploadLag } from "./journaled-pipeline.ts";
 import type { ObjectCache } from "./object-cache.ts";
 import { readCommitted } from "./partition-reader.ts";
-import { Waiter, type AppendTarget } from "./pending.ts";
+import { waiting, type AppendTarget, type Waiter } from "./pending.ts";
 import type { FlushSettings, Pipeline, PipelineOptions } from "./pipeline.ts";
 import type { PlacedBatch, PreparedFlight } from "./prepare.ts";
 import { recordsBytes } from "./records-bytes.ts";
@@ -256,9 +256,10 @@ export class Shard {
     level: AckLevel,
     signal?: AbortSignal,
   ): Promise<AppendReceipt> {
-    return new Promise((resolve, reject) => {
-      const { admission, settings } = this.#options;
+    const { promise, waiter } = waiting(level);
+    try {
       if (this.#closed) throw new ClosedError(`shard ${this.id}`);
+      const { admission, settings } = this.#options;
       let body = input;
       let encodedRecords = 0;
       if (input instanceof Uint8Array) {
@@ -271,10 +272,12 @@ export class Shard {
       }
       const bytes = input instanceof Uint8Array ? input.length : recordsBytes(input);
       this.#checkSize(bytes);
-      const waiter = new Waiter(level, resolve, reject);
       if (signal === undefined && admission.tryEnter(bytes)) this.#enter(target, body, encodedRecords, bytes, waiter);
       else this.#enterLater(target, body, encodedRecords, bytes, waiter, signal);
-    });
+    } catch (error) {
+      waiter.reject(asTierlogError(error));
+    }
+    return promise;
   }
 
   /** REQUIRES: `bytes` are admitted. */
@@ -313,7 +316,7 @@ export class Shard {
       },
       (error) => {
         waits = false;
-        waiter.reject(error);
+        waiter.reject(asTierlogError(error));
       },
       signal,
     );

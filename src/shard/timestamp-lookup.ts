@@ -52,7 +52,7 @@ class TimestampLookup {
     this.#options = options;
     this.#state = state;
     this.#extents = state.extents(id)?.snapshot() ?? new ExtentList();
-    this.#extentTimes = this.#extents.maxTimestamps;
+    this.#extentTimes = this.#extents.maxTimestamps();
     this.start = this.#extents.startOffset;
     const uploaded = this.#extents.nextOffset;
     const durable = level === "journaled" ? shard.durableEnd(id) : undefined;

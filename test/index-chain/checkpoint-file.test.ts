@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import type { Epoch, ObjectKey, Offset, Seq, ShardId, TopicId } from "../../src/domain.ts";
 import { isTierlogError } from "../../src/errors.ts";
 import { CHECKPOINT_HEADER_BYTES, decodeCheckpoint, encodeCheckpoint } from "../../src/index-chain/checkpoint-file.ts";
-import { ExtentColumns } from "../../src/index-chain/extent-columns.ts";
+import { capacityOf, extentRows, FrozenExtents } from "../../src/index-chain/extent-rows.ts";
 import type { LinkExtent } from "../../src/index-chain/link-entries.ts";
 import { ShardState } from "../../src/index-chain/shard-state.ts";
 import { checkpointKey, dataKey } from "../../src/object-store/object-names.ts";
@@ -192,7 +192,7 @@ test.each([0n, 3n, 200n])(
 test("lists with room to grow are not written into by the states that share a snapshot", () => {
   const { state, lastLive } = large(1, 9);
   const snapshot = state.snapshot();
-  expect(snapshot.partitions[0]?.extents.columns.capacity).toBeGreaterThan(9);
+  expect(capacityOf(snapshot.partitions[0]!.extents.rows)).toBeGreaterThan(9);
   const copies = [new ShardState(SHARD), new ShardState(SHARD)];
   for (const [i, copy] of copies.entries()) {
     copy.restore(snapshot);
@@ -207,7 +207,7 @@ test("lists with room to grow are not written into by the states that share a sn
 
 test("a partition without extents keeps its end", async () => {
   const snapshot = large(1, 1).state.snapshot();
-  const extents = { columns: new ExtentColumns(0), count: 0, startOffset: 4711 };
+  const extents = new FrozenExtents(extentRows(0), 0, 4711, 4711);
   const bytes = await encodeCheckpoint({ ...snapshot, partitions: [{ ...PARTITION, extents }] });
   const list = (await decoded(bytes, snapshot.seq)).extents(PARTITION);
   expect(list).toMatchObject({ count: 0, startOffset: 4711, nextOffset: 4711, bytes: 0 });

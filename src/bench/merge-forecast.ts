@@ -1,7 +1,6 @@
 import type { Config } from "../config/config.ts";
-import type { Offset } from "../domain.ts";
-import type { FrozenExtents } from "../index-chain/extent-columns.ts";
-import { ExtentColumns } from "../index-chain/extent-columns.ts";
+import type { Epoch, Offset } from "../domain.ts";
+import { extentRows, FrozenExtents, setRow, type ObjectNumber } from "../index-chain/extent-rows.ts";
 import { SizeTiers } from "../merge/size-tiers.ts";
 import { objectRequests, requests, type FlushForecast } from "./flush-forecast.ts";
 import { addRequests, scaleRequests, type RequestCounts } from "./request-counts.ts";
@@ -175,12 +174,16 @@ function plus(a: MergeForecast, b: MergeForecast): MergeForecast {
 
 /** Extents of one partition in data objects. */
 function extentsOf(sizes: readonly number[]): FrozenExtents {
-  const columns = new ExtentColumns(sizes.length);
-  columns.objects.fill(-1);
+  const rows = extentRows(sizes.length);
   for (const [i, size] of sizes.entries()) {
-    columns.lengths[i] = Math.max(1, Math.round(size));
-    columns.baseOffsets[i] = i;
-    columns.nextOffsets[i] = i + 1;
+    setRow(rows, i, {
+      baseOffset: i as Offset,
+      leaderEpoch: 1 as Epoch,
+      object: -1 as ObjectNumber,
+      position: 0,
+      lengthBytes: Math.max(1, Math.round(size)),
+      maxTimestampMs: 0,
+    });
   }
-  return { columns, count: sizes.length, startOffset: 0 as Offset };
+  return new FrozenExtents(rows, sizes.length, 0, sizes.length);
 }

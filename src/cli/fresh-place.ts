@@ -2,11 +2,12 @@ import type { Config } from "../config/config.ts";
 import type { Flags } from "../config/flag-settings.ts";
 import type { ObjectKey } from "../domain.ts";
 import { deleteKeys } from "../object-store/delete-keys.ts";
+import { FORMAT_KEY } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { directoryExists, removeDirectoryTree, removeEmptyDirectory } from "../runtime/directory.ts";
 import { joinPath } from "../runtime/file-system.ts";
 
-const DELETE_KEYS = 1000;
+const DELETE_KEYS = 999;
 
 /** A fresh corner of the configured store, so that a demo or a measurement meets nothing of others and leaves nothing behind. */
 export interface FreshPlace {
@@ -66,14 +67,16 @@ export async function countObjects(store: ObjectStore): Promise<number> {
   return count;
 }
 
+/** FORMAT last: while it is there, `tierlog stores delete` takes what an interrupted run has left. */
 async function deleteAll(store: ObjectStore): Promise<void> {
   let keys: ObjectKey[] = [];
   for await (const { key } of store.list("")) {
+    if (key === FORMAT_KEY) continue;
     keys.push(key);
     if (keys.length === DELETE_KEYS) {
       await deleteKeys(store, keys, undefined);
       keys = [];
     }
   }
-  if (keys.length > 0) await deleteKeys(store, keys, undefined);
+  await deleteKeys(store, [...keys, FORMAT_KEY], undefined);
 }

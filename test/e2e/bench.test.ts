@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
+import { EndpointPlace } from "../support/endpoint-place.ts";
 import { jsonLines, Workplace } from "./tierlog.ts";
 
 let place: Workplace;
@@ -35,4 +36,26 @@ test("SIGINT: nothing left behind, exit code 130", async () => {
   const { exitCode, stdout, stderr } = await running.finished;
   expect([exitCode, stdout.toString(), stderr]).toEqual([130, "", ""]);
   expect(existsSync(join(place.path, "tierlog-data"))).toBe(false);
+});
+
+test("a second signal: at once, and the command that it names removes the rest", async () => {
+  const s3 = await EndpointPlace.start();
+  try {
+    const running = place.start(["bench", "flush", "--set", "system.flush.linger=10ms"], s3.env());
+    while (!(await s3.keys()).some((key) => key.endsWith(".idx"))) await new Promise((done) => setTimeout(done, 20));
+    running.child.kill("SIGINT");
+    running.child.kill("SIGTERM");
+    const { exitCode, stderr } = await running.finished;
+    const [, command = ""] =
+      /^left behind: .*; to remove the rest: tierlog (.*) and the same --set$/m.exec(stderr) ?? [];
+    expect([[130, 143].includes(exitCode ?? 0), command]).toEqual([
+      true,
+      expect.stringMatching(/^stores delete bench-/),
+    ]);
+    expect((await s3.keys()).length).toBeGreaterThan(0);
+    expect((await place.run(command.split(" "), "", s3.env())).exitCode).toBe(0);
+    expect(await s3.keys()).toEqual([]);
+  } finally {
+    await s3.close();
+  }
 });

@@ -2,6 +2,7 @@ import type { Config } from "../../config/config.ts";
 import type { ObjectKey } from "../../domain.ts";
 import { openStore } from "../../engine/open-store.ts";
 import { openUploadsOf } from "../../engine/open-uploads-of.ts";
+import { openStoreFormat } from "../../engine/store-format.ts";
 import { ObjectStoreError, TierlogError } from "../../errors.ts";
 import { metered, totalRequests, type MeteredStore } from "../../object-store/metered.ts";
 import type { ObjectStore } from "../../object-store/object-store.ts";
@@ -45,8 +46,16 @@ export class FreshStore {
     return totalRequests(this.#meter.metrics()) + this.#otherRequests;
   }
 
-  /** Writes one small object and deletes it. `NotDeletableError` where that leaves it there; the errors of the store. */
-  async checkDelete(): Promise<void> {
+  /**
+   * Sees that what is written can be deleted, then begins the store: from then on `tierlog stores delete` takes what is left of it.
+   * `NotDeletableError`; the errors of the store.
+   */
+  async begin(): Promise<void> {
+    await this.#checkDelete();
+    await openStoreFormat(this.#store, this.#runtime, false);
+  }
+
+  async #checkDelete(): Promise<void> {
     await this.#store.put(CHECK_KEY, Buffer.from("may this be deleted?"), { condition: { kind: "if-absent" } });
     let cause: unknown;
     try {

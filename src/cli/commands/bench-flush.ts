@@ -72,8 +72,8 @@ export const benchFlush: Command = {
     let removed = false;
     let mayDelete = true;
     try {
-      await fresh.checkDelete();
       interruption.onSecond(() => output.message(`left behind: ${place.name}; ${rest}`, { left: place.name }));
+      await fresh.begin();
       outcome = await measure(context, config, plan);
     } catch (error) {
       mayDelete = !(error instanceof NotDeletableError);

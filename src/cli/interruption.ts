@@ -11,6 +11,7 @@ export class Interruption {
   readonly #endProcess: (exitCode: number) => void;
   #exitCode: number | undefined;
   #observed = false;
+  #lastWords: (() => void) | undefined;
 
   constructor(endProcess: (exitCode: number) => void) {
     this.#endProcess = endProcess;
@@ -26,6 +27,11 @@ export class Interruption {
     return this.#exitCode;
   }
 
+  /** Called when a second signal ends the process before the clean-up did: says what is left, without waiting for anything. */
+  onSecond(lastWords: () => void): void {
+    this.#lastWords = lastWords;
+  }
+
   /** `work`'s result; the exit code of the signal where `work` rejects after one: there is nothing to explain then. */
   async exitCodeOf(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
     try {
@@ -37,6 +43,7 @@ export class Interruption {
   }
 
   receive(name: SignalName): void {
+    if (this.#exitCode !== undefined) this.#lastWords?.();
     if (!this.#observed || this.#exitCode !== undefined) this.#endProcess(EXIT_BY_SIGNAL[name]);
     this.#exitCode = EXIT_BY_SIGNAL[name];
     this.#controller.abort(new Error(`interrupted by ${name}`));

@@ -18,6 +18,11 @@ export function formatBytes(bytes: number): string {
   return `${value < 100 ? value.toFixed(1) : formatCount(value)} ${unit}`;
 }
 
+/** Also what is too short for `formatMilliseconds`. */
+export function formatLatency(milliseconds: number): string {
+  return milliseconds < 1 ? `${Math.round(milliseconds * 1000)} µs` : formatMilliseconds(milliseconds);
+}
+
 export function formatMilliseconds(milliseconds: number): string {
   return `${milliseconds < 10 ? milliseconds.toFixed(1) : formatCount(milliseconds)} ms`;
 }

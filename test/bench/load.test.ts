@@ -1,129 +1,87 @@
-import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
 
-import { describe, expect, it } from "vitest";
+import { Latencies } from "../../src/bench/latencies.ts";
+import { closedLoop, openLoop, type LoadOptions } from "../../src/bench/load.ts";
+import type { PartitionApi } from "../../src/engine/api.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
 
-import { FOUND } from "./found.ts";
-
-/** Not typed: the benchmarks are plain JavaScript. */
-interface Histogram {
-  readonly count: number;
-  readonly maxMs: number;
-  at(share: number): number;
-  record(ms: number, times?: number): void;
-}
-interface Found {
-  readonly rate: number;
-  readonly p90: number;
-  readonly p99: number;
-  readonly max: number;
+interface Rig {
+  readonly clock: VirtualClock;
+  readonly latencies: Latencies;
+  readonly appended: number[];
+  readonly stop: AbortController;
+  readonly options: LoadOptions;
 }
 
-const path = (name: string): string => new URL(`../../native-bench/${name}`, import.meta.url).href;
-const { Histogram } = (await import(path("load/histogram.mjs"))) as { Histogram: new () => Histogram };
-const { openLoop } = (await import(path("load/open-loop.mjs"))) as {
-  openLoop: (send: (n: number) => Promise<void>, rate: number, ms: number) => Promise<Found>;
-};
-const { closedLoop } = (await import(path("load/closed-loop.mjs"))) as {
-  closedLoop: (send: (producer: number) => Promise<void>, producers: number, ms: number) => Promise<Found>;
-};
-const { ratios } = (await import(path("harness/statistics.mjs"))) as {
-  ratios: (own: number[], other: number[]) => { median: number; min: number; max: number };
-};
-const { withMeasured } = (await import(path("report/markdown.mjs"))) as {
-  withMeasured: (text: string, found: unknown) => string;
-};
+/** A partition whose acks take `ackMs` of the nth append. */
+function rig(ackMs: (n: number) => number, seconds: number): Rig {
+  const clock = new VirtualClock();
+  const latencies = new Latencies();
+  const appended: number[] = [];
+  const stop = new AbortController();
+  const append = (): Promise<unknown> => {
+    const ms = ackMs(appended.push(clock.monotonic()));
+    if (ms < 0) return Promise.reject(new Error("no room"));
+    return new Promise((resolve) => clock.schedule(ms, () => resolve({})));
+  };
+  const partitions = [{ append } as unknown as PartitionApi];
+  const values = [Buffer.alloc(100)];
+  const options: LoadOptions = {
+    partitions,
+    values,
+    ack: "uploaded",
+    seconds,
+    clock,
+    signal: stop.signal,
+    latencies,
+  };
+  return { clock, latencies, appended, stop, options };
+}
 
-describe("the histogram", () => {
-  it("finds percentiles within 1.6 %, over seven orders of magnitude", () => {
-    for (const scale of [0.001, 0.1, 1, 100, 10_000]) {
-      const histogram = new Histogram();
-      for (let i = 1; i <= 1000; i++) histogram.record(i * scale);
+test("closed loop: each producer sends its next record after its last ack", async () => {
+  const { clock, latencies, options } = rig(() => 100, 1);
+  const result = await clock.run(closedLoop(options, 3));
+  expect(result).toEqual({ records: 30, bytes: 3000, seconds: 1, unsent: 0 });
+  expect([latencies.percentile(1), latencies.percentile(100)].map(Math.round)).toEqual([100, 100]);
+});
 
-      for (const share of [0.01, 0.5, 0.9, 0.99, 1]) {
-        const exact = share * 1000 * scale;
-        expect(Math.abs(histogram.at(share) - exact) / exact).toBeLessThanOrEqual(0.016);
-      }
-      expect(histogram.count).toBe(1000);
-    }
-  });
+test("open loop: all records of the time are sent, each at its own", async () => {
+  const { clock, latencies, appended, options } = rig(() => 10, 1);
+  const result = await clock.run(openLoop(options, { perSecond: 200, waitingMax: 50 }));
+  expect([result.records, result.unsent, appended.length]).toEqual([200, 0, 200]);
+  expect(appended[100]).toBe(500);
+  expect([50, 90].map((percent) => Math.round(latencies.percentile(percent)))).toEqual([10, 10]);
+});
 
-  it("has no percentiles of nothing, and the largest of one", () => {
-    const histogram = new Histogram();
-    expect(histogram.at(0.5)).toBeNaN();
-    histogram.record(3.1234);
-    expect(histogram.at(0.5)).toBeCloseTo(3.1234, 2);
-    expect(histogram.maxMs).toBe(3.1234);
+test("open loop: a stall counts for every record that was due in it", async () => {
+  // One append at a time, and the first takes half of the time: a closed loop would report one slow ack.
+  const { clock, latencies, options } = rig((n) => (n === 1 ? 500 : 0), 1);
+  const result = await clock.run(openLoop(options, { perSecond: 100, waitingMax: 1 }));
+  expect(result.records + result.unsent).toBe(100);
+  const late = [50, 90].map((percent) => latencies.percentile(percent));
+  expect(late[0]).toBeGreaterThan(20);
+  expect(late[1]).toBeGreaterThan(300);
+});
+
+test("open loop: what could not be sent by the end is told", async () => {
+  const { clock, options } = rig(() => 400, 1);
+  expect(await clock.run(openLoop(options, { perSecond: 100, waitingMax: 10 }))).toMatchObject({
+    records: 30,
+    unsent: 70,
   });
 });
 
-describe("the open loop", () => {
-  it("counts from when an append was due, not from when a loop that stood still came to send it", async () => {
-    const stoodStillMs = 300;
-    let stands = true;
-    const send = async (): Promise<void> => {
-      if (!stands) return;
-      stands = false;
-      for (const end = performance.now() + stoodStillMs; performance.now() < end;);
-    };
-    const { p90, max } = await openLoop(send, 1000, 600);
-
-    // Half of all were due meanwhile, evenly: a tenth of them all waited for more than 240 ms. Sent late and counted from
-    // then, they would have waited for nothing.
-    expect(p90).toBeGreaterThan(stoodStillMs / 2);
-    expect(max).toBeGreaterThanOrEqual(stoodStillMs * 0.99);
-  });
-
-  it("throws what an append rejects with", async () => {
-    await expect(openLoop(() => Promise.reject(new Error("no room")), 1000, 50)).rejects.toThrow("no room");
-  });
+test.each(["closed", "open"])("%s loop: the first failure ends it, after the others have settled", async (loop) => {
+  const { clock, appended, options } = rig((n) => (n === 5 ? -1 : 50), 10);
+  const run = loop === "closed" ? closedLoop(options, 4) : openLoop(options, { perSecond: 100, waitingMax: 100 });
+  await expect(clock.run(run)).rejects.toThrow("no room");
+  expect(appended.length).toBeLessThan(20);
 });
 
-describe("the closed loop", () => {
-  it("has one append on its way for each producer", async () => {
-    let now = 0;
-    let most = 0;
-    await closedLoop(
-      async () => {
-        most = Math.max(most, ++now);
-        await new Promise((resolve) => setImmediate(resolve));
-        now--;
-      },
-      7,
-      30,
-    );
-    expect(most).toBe(7);
-    expect(now).toBe(0);
-  });
-
-  it("throws what an append rejects with", async () => {
-    await expect(closedLoop(() => Promise.reject(new Error("no room")), 3, 50)).rejects.toThrow("no room");
-  });
-});
-
-describe("ratios", () => {
-  it("are those of each turn: a machine that slows down for one changes nothing", () => {
-    expect(ratios([100, 10, 100], [200, 20, 200])).toMatchObject({ median: 0.5, min: 0.5, max: 0.5 });
-  });
-});
-
-describe("the document", () => {
-  const document = readFileSync(new URL("../../docs/performance.md", import.meta.url), "utf8");
-
-  it("gets a row for each target, measured or not, and keeps what stands around them", () => {
-    const text = withMeasured(document, FOUND);
-
-    expect(text).toContain(
-      "| journaled, 256 × 1 KiB: 256 per bare write+fdatasync | 0.75 × | 0.70–0.80 | ≥ 0.7 × | met |",
-    );
-    expect(text).toContain("| bytes per idle partition of 100,000 | 1,800 bytes | −6 … +6 % | ≤ 1,024 | missed |");
-    expect(text).toContain("| encode, 100 B: naive concat | not measured | | ≥ 7 × | |");
-    expect(text.slice(0, text.indexOf("<!-- measured: begin"))).toBe(
-      document.slice(0, document.indexOf("<!-- measured: begin")),
-    );
-    expect(withMeasured(text, FOUND)).toBe(text);
-  });
-
-  it("refuses a text without its markers", () => {
-    expect(() => withMeasured("# Performance", {})).toThrow("has no");
-  });
+test.each(["closed", "open"])("%s loop: a signal ends it", async (loop) => {
+  const { clock, appended, options, stop } = rig(() => 50, 10);
+  clock.schedule(120, () => stop.abort(new Error("Ctrl-C")));
+  const run = loop === "closed" ? closedLoop(options, 1) : openLoop(options, { perSecond: 20, waitingMax: 100 });
+  await expect(clock.run(run)).rejects.toMatchObject({ kind: "aborted" });
+  expect(appended).toHaveLength(3);
 });

@@ -1,6 +1,8 @@
 import type { Command } from "../command.ts";
+import { benchFlush } from "./bench-flush.ts";
 import { configCheck } from "./config-check.ts";
 import { consume } from "./consume.ts";
+import { cost } from "./cost.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { dump } from "./dump.ts";
@@ -46,4 +48,6 @@ export const COMMANDS: readonly Command[] = [
   doctor,
   verify,
   dump,
+  benchFlush,
+  cost,
 ];

@@ -1,3 +1,4 @@
+import { addRequests, countRequests } from "../../bench/request-counts.ts";
 import type { Config } from "../../config/config.ts";
 import type { Engine as EngineClass } from "../../engine/engine.ts";
 import { AbortedError, InvalidArgumentError, TierlogError } from "../../errors.ts";
@@ -6,16 +7,15 @@ import { seededRandom } from "../../runtime/random.ts";
 import type { ParsedArguments } from "../arguments.ts";
 import type { Command } from "../command.ts";
 import { resolveContextConfig, type CommandContext, type ConfigSource } from "../context.ts";
-import { countObjects, demoPlace, type DemoPlace } from "../demo/demo-place.ts";
 import { formatDemoReport, type DemoReport } from "../demo/demo-report.ts";
 import { generateEvents } from "../demo/generated-events.ts";
 import { sameDigests } from "../demo/partition-hash.ts";
 import { readDemo, type ReadResult } from "../demo/read-demo.ts";
 import { readInChild } from "../demo/read-in-child.ts";
-import { addRequests, countRequests } from "../demo/request-counts.ts";
 import { writeDemo, type WriteResult } from "../demo/write-demo.ts";
 import { tellJournaled } from "../engine-session.ts";
 import { EXIT_OK } from "../exit-code.ts";
+import { countObjects, freshPlace, type FreshPlace } from "../fresh-place.ts";
 import { readInput } from "../input.ts";
 import { LineBatches, type LineBatch } from "../line-batches.ts";
 import { formatCount } from "../numbers.ts";
@@ -63,7 +63,7 @@ export const demo: Command = {
     const kindFlags = plan.kind === undefined ? {} : { "system.storage.kind": plan.kind };
     const base = await resolveContextConfig(context, kindFlags);
     const id = `demo-${Buffer.from(context.runtime.random.bytes(6)).toString("hex")}`;
-    const place = await demoPlace(base.config, id);
+    const place = await freshPlace(base.config, id);
     const { configSource } = context;
     const source = { ...configSource, flags: { ...configSource.flags, ...kindFlags, ...place.flags } };
     const { config } = await resolveContextConfig({ env: context.env, configSource: source });
@@ -257,7 +257,7 @@ function throwIfInterrupted(signal: AbortSignal): void {
   if (signal.aborted) throw new AbortedError("demo", { cause: signal.reason });
 }
 
-async function tell(context: CommandContext, report: DemoReport, place: DemoPlace): Promise<void> {
+async function tell(context: CommandContext, report: DemoReport, place: FreshPlace): Promise<void> {
   const reader = report.kind === "memory" ? "a second engine" : "a second process";
   if (context.output.json) await context.output.writeJson(report);
   else await context.output.writeLine(formatDemoReport(report, place.name, reader));
@@ -267,7 +267,7 @@ async function tell(context: CommandContext, report: DemoReport, place: DemoPlac
 async function cleanUp(
   context: CommandContext,
   args: ParsedArguments,
-  place: DemoPlace,
+  place: FreshPlace,
   store: ObjectStore,
   answered: boolean,
 ): Promise<void> {

@@ -1,6 +1,6 @@
+import type { RequestCounts } from "../../bench/request-counts.ts";
 import { formatBytes, formatCount, formatMilliseconds } from "../numbers.ts";
 import { formatFields } from "../table.ts";
-import type { RequestCounts } from "./request-counts.ts";
 
 /** What `tierlog demo --json` writes. */
 export interface DemoReport {

@@ -1,7 +1,7 @@
+import { countRequests, type RequestCounts } from "../../bench/request-counts.ts";
 import type { EngineApi } from "../../engine/api.ts";
 import { PartitionRounds } from "../partition-rounds.ts";
 import { PartitionHash, type PartitionDigest } from "./partition-hash.ts";
-import { countRequests, type RequestCounts } from "./request-counts.ts";
 
 export interface ReadResult {
   readonly partitions: readonly PartitionDigest[];

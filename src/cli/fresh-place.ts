@@ -1,14 +1,16 @@
-import type { Config } from "../../config/config.ts";
-import type { Flags } from "../../config/flag-settings.ts";
-import type { ObjectKey } from "../../domain.ts";
-import type { ObjectStore } from "../../object-store/object-store.ts";
-import { directoryExists, removeDirectoryTree, removeEmptyDirectory } from "../../runtime/directory.ts";
-import { joinPath } from "../../runtime/file-system.ts";
+import type { Config } from "../config/config.ts";
+import type { Flags } from "../config/flag-settings.ts";
+import type { ObjectKey } from "../domain.ts";
+import { deleteKeys } from "../object-store/delete-keys.ts";
+import { FORMAT_KEY } from "../object-store/object-names.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
+import { directoryExists, removeDirectoryTree, removeEmptyDirectory } from "../runtime/directory.ts";
+import { joinPath } from "../runtime/file-system.ts";
 
-const DELETE_KEYS = 1000;
+const DELETE_KEYS = 999;
 
-/** A fresh corner of the configured store, so that the demo meets nothing of others and leaves nothing behind. */
-export interface DemoPlace {
+/** A fresh corner of the configured store, so that a demo or a measurement meets nothing of others and leaves nothing behind. */
+export interface FreshPlace {
   /** For people. */
   readonly name: string;
   /** Settings that lead there. */
@@ -17,7 +19,7 @@ export interface DemoPlace {
   remove(store: ObjectStore): Promise<void>;
 }
 
-export async function demoPlace(config: Config, id: string): Promise<DemoPlace> {
+export async function freshPlace(config: Config, id: string): Promise<FreshPlace> {
   const place = await storePlace(config, id);
   if (config.storage.object.ackAfterUpload) return place;
   // A journal belongs to one store: that of the configured one would be refused, or taken from it.
@@ -34,7 +36,7 @@ export async function demoPlace(config: Config, id: string): Promise<DemoPlace> 
   };
 }
 
-async function storePlace(config: Config, id: string): Promise<DemoPlace> {
+async function storePlace(config: Config, id: string): Promise<FreshPlace> {
   const { kind, object } = config.storage;
   if (kind === "memory") {
     return { name: "memory of this process", flags: {}, remove: () => Promise.resolve() };
@@ -65,14 +67,16 @@ export async function countObjects(store: ObjectStore): Promise<number> {
   return count;
 }
 
+/** FORMAT last: while it is there, `tierlog stores delete` takes what an interrupted run has left. */
 async function deleteAll(store: ObjectStore): Promise<void> {
   let keys: ObjectKey[] = [];
   for await (const { key } of store.list("")) {
+    if (key === FORMAT_KEY) continue;
     keys.push(key);
     if (keys.length === DELETE_KEYS) {
-      await store.delete(keys);
+      await deleteKeys(store, keys, undefined);
       keys = [];
     }
   }
-  if (keys.length > 0) await store.delete(keys);
+  await deleteKeys(store, [...keys, FORMAT_KEY], undefined);
 }

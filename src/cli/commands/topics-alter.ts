@@ -10,7 +10,7 @@ export const topicsAlter: Command = {
   summary: "change how long a topic keeps its records",
   details:
     "Changes the limits that are given; default goes back to the configuration of whoever writes. The engine that owns a shard looks every " +
-    "system.retention.check_interval and trims whole flushes. What is trimmed is not read any more; the space in the store is not freed yet.",
+    "system.retention.check_interval and trims whole flushes. What is trimmed is not read any more; its space is freed later (tierlog help gc).",
   flags: RETENTION_FLAGS,
   positionals: ["NAME"],
   examples: ["tierlog topics alter events --retention-ms 7d", "tierlog topics alter events --retention-bytes off"],

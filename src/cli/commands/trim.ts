@@ -8,7 +8,7 @@ export const trim: Command = {
   usage: "TOPIC --partition N --before OFFSET [--take-over]",
   summary: "move the start of a partition",
   details:
-    "What lies below OFFSET is not read any more; the space in the store is not freed yet. Takes the shard of the partition over, which " +
+    "What lies below OFFSET is not read any more; its space is freed later (tierlog help gc). Takes the shard of the partition over, which " +
     "ends the turn of a producer that runs: without --take-over it refuses unless the last owner has given the shard back. Goes to " +
     "the end of what is in the store at most. Where records wait in this machine's journal they are sent first.",
   flags: [

@@ -6,7 +6,7 @@ export default defineConfig({
   plugins: [builtModules],
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["test/**/*.s3.test.ts", "test/crash/*.test.ts", "test/soak/**", "test/e2e/**"],
+    exclude: ["test/**/*.s3.test.ts", "test/**/*.slow.test.ts", "test/crash/*.test.ts", "test/soak/**", "test/e2e/**"],
     globalSetup: ["test/support/build.ts"],
     testTimeout: 30_000,
     // The default leaves one core idle: on a machine with two, all files would run one after the other.

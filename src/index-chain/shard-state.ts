@@ -25,6 +25,7 @@ import {
   type ReplaceEntry,
 } from "./link-entries.ts";
 import { LiveObjects, type LiveObject, type NumberedObject } from "./live-objects.ts";
+import { PartitionTable } from "./partition-table.ts";
 import { NO_WRITE_ID, type WriteId } from "./write-id.ts";
 
 /** The live fence by which the current epoch began. */
@@ -61,10 +62,6 @@ export interface PartitionSnapshot extends PartitionId {
 
 export type Liveness = "live" | "void";
 
-interface Partition extends PartitionId {
-  readonly extents: ExtentList;
-}
-
 /**
  * A shard's state, folded link by link. Whether a link is live depends only on the links before it, so every reader that
  * folds the same prefix holds the same state, for ever.
@@ -79,7 +76,9 @@ export class ShardState {
   #liveLinks = 0;
   #boundary = 0;
   #voidEntries = 0;
-  readonly #partitions = new Map<string, Partition>();
+  readonly #partitions = new PartitionTable();
+  /** Counts the links that were checked. */
+  #checks = 0;
   readonly #objects: LiveObjects;
 
   constructor(shard: ShardId) {
@@ -128,18 +127,18 @@ export class ShardState {
   /** The lowest seq whose index file extents lie in; `nextSeq` where there is none. Looks at every extent. */
   lowestInline(): Seq {
     let lowest = this.#nextSeq;
-    for (const { extents } of this.#partitions.values()) lowest = Math.min(lowest, extents.lowestInline());
+    for (const { extents } of this.#partitions.all) lowest = Math.min(lowest, extents.lowestInline());
     return lowest as Seq;
   }
 
   /** The extents of a partition; undefined before its first record. */
   extents(id: PartitionId): ExtentList | undefined {
-    return this.#partitions.get(partitionKey(id))?.extents;
+    return this.#partitions.get(id)?.extents;
   }
 
   /** Where each partition ends. */
   ends(): readonly (PartitionId & { readonly firstOffset: Offset })[] {
-    return Array.from(this.#partitions.values(), ({ topicId, partition, extents }) => ({
+    return this.#partitions.all.map(({ topicId, partition, extents }) => ({
       topicId,
       partition,
       firstOffset: extents.nextOffset,
@@ -149,7 +148,7 @@ export class ShardState {
   /** Memory of the extents of all partitions. */
   get memoryBytes(): number {
     let bytes = 0;
-    for (const { extents } of this.#partitions.values()) bytes += extents.memoryBytes;
+    for (const { extents } of this.#partitions.all) bytes += extents.memoryBytes;
     return bytes;
   }
 
@@ -218,7 +217,7 @@ export class ShardState {
       fence: this.#fence,
       boundary: this.boundary,
       objects: this.#objects.numbered(),
-      partitions: Array.from(this.#partitions.values(), ({ topicId, partition, extents }) => ({
+      partitions: this.#partitions.all.map(({ topicId, partition, extents }) => ({
         topicId,
         partition,
         extents: extents.frozen(),
@@ -240,7 +239,7 @@ export class ShardState {
     this.#objects.restore(snapshot.objects);
     for (const { topicId, partition, extents } of snapshot.partitions) {
       const list = ExtentList.of(extents);
-      this.#partitions.set(partitionKey({ topicId, partition }), { topicId, partition, extents: list });
+      this.#partitions.add({ topicId, partition }, list);
       for (let i = 0; i < list.count; i++) this.#objects.count(list.at(i).object, 1, list.at(i).lengthBytes);
     }
     // A checkpoint of an older release lists all that were ever named.
@@ -252,14 +251,23 @@ export class ShardState {
    * link such an extent is corruption.
    */
   misplacedExtent(link: Pick<Link, "entries">): { readonly extent: LinkExtent; readonly end: Offset } | undefined {
-    const ends = new Map<string, Offset>();
+    const check = ++this.#checks;
+    /** Of partitions that are not there yet. */
+    const newEnds = new Map<string, number>();
     for (const entry of link.entries) {
       if (entry.type !== "append") continue;
       for (const extent of entry.extents) {
-        const name = partitionKey(extent);
-        const end = ends.get(name) ?? this.#partitions.get(name)?.extents.nextOffset ?? (0 as Offset);
-        if (extent.baseOffset !== end) return { extent, end };
-        ends.set(name, extent.nextOffset);
+        const known = this.#partitions.get(extent);
+        const name = known === undefined ? partitionKey(extent) : "";
+        let end = newEnds.get(name) ?? 0;
+        if (known !== undefined) end = known.checkedBy === check ? known.checkedEnd : known.extents.nextOffset;
+        if (extent.baseOffset !== end) return { extent, end: end as Offset };
+        if (known === undefined) {
+          newEnds.set(name, extent.nextOffset);
+        } else {
+          known.checkedBy = check;
+          known.checkedEnd = extent.nextOffset;
+        }
       }
     }
     return undefined;
@@ -399,12 +407,7 @@ export class ShardState {
   #append({ objects, extents }: AppendEntry, seq: Seq): void {
     const home = this.#objects.bringIn(objects);
     for (const extent of extents) {
-      const name = partitionKey(extent);
-      let partition = this.#partitions.get(name);
-      if (partition === undefined) {
-        partition = { topicId: extent.topicId, partition: extent.partition, extents: new ExtentList() };
-        this.#partitions.set(name, partition);
-      }
+      const partition = this.#partitions.get(extent) ?? this.#partitions.add(extent);
       const object = (extent.object === 0 ? seq : home - extent.object + 1) as ObjectNumber;
       partition.extents.push(placed(extent, object));
       this.#objects.count(object, 1, extent.lengthBytes);

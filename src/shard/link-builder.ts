@@ -36,8 +36,19 @@ export class LinkBuilder {
     if (object !== undefined) this.#objects.push(object);
     const number = object === undefined ? 0 : this.#objects.length;
     const shift = object === undefined ? this.#payloadBytes : 0;
-    for (const { blocks: _, ...extent } of extents) {
-      this.#extents.push({ ...extent, object: number, position: extent.position + shift });
+    for (const extent of extents) {
+      const { topicId, partition, leaderEpoch, baseOffset, nextOffset, position, lengthBytes, maxTimestampMs } = extent;
+      this.#extents.push({
+        topicId,
+        partition,
+        leaderEpoch,
+        baseOffset,
+        nextOffset,
+        object: number,
+        position: position + shift,
+        lengthBytes,
+        maxTimestampMs,
+      });
     }
     if (object === undefined) for (const { bytes } of chunks) this.#payload.push(bytes);
     this.#payloadBytes = payloadBytes;

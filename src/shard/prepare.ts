@@ -8,6 +8,8 @@ import { nextTurn } from "../runtime/turn.ts";
 
 /** Work done in one turn of the event loop, in bytes: sealing and copying so much into fresh memory takes about a millisecond. */
 const TURN_BYTES = 192 * 1024;
+/** What a batch costs besides its bytes, by the same measure: flushes of ten thousand small ones must not keep the loop either. */
+const BATCH_COST_BYTES = 512;
 
 /** A sealed batch that has its offsets and its epoch. */
 export interface PlacedBatch extends PartitionId {
@@ -69,16 +71,16 @@ export async function prepareBatches(
     for (const next of batches) {
       const batch = next instanceof Promise ? await next : next;
       signal.throwIfAborted();
-      const { bytes } = batch;
+      const { bytes, baseOffset, nextOffset, maxTimestampMs } = batch;
       chunks.push({ position: directory.position, bytes });
-      directory.add(batch, batch.epoch, { ...batch, lengthBytes: bytes.length });
+      directory.add(batch, batch.epoch, { baseOffset, nextOffset, lengthBytes: bytes.length, maxTimestampMs });
       if (object !== undefined) {
         gone ??= await goneWhile(object.writer.write(bytes));
       } else if (inlineBytes(directory, writerIdBytes) > linkBytesMax) {
         object = openObject(signal);
         gone = await goneWhile(writeAll(object.writer, chunks));
       }
-      turnBytes += bytes.length;
+      turnBytes += BATCH_COST_BYTES + bytes.length;
       if (turnBytes >= TURN_BYTES) {
         turnBytes = 0;
         await nextTurn();

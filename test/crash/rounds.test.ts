@@ -12,9 +12,9 @@ const ROUNDS = Number(process.env["TIERLOG_TEST_CRASH_ROUNDS"] ?? 50);
 const S3_ROUNDS = Number(process.env["TIERLOG_TEST_CRASH_ROUNDS_S3"] ?? Math.ceil(ROUNDS / 5));
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 
-async function run(name: string, options: Omit<RunOptions, "seed">): Promise<RunReport> {
-  const report = await runRounds({ ...options, seed: SEED });
-  console.log(`${name}, seed ${SEED}: ${[...report.counts].map(([what, n]) => `${n} ${what}`).join(", ")}`);
+async function run(name: string, options: Omit<RunOptions, "seed">, seed = SEED): Promise<RunReport> {
+  const report = await runRounds({ ...options, seed });
+  console.log(`${name}, seed ${seed}: ${[...report.counts].map(([what, n]) => `${n} ${what}`).join(", ")}`);
   return report;
 }
 
@@ -48,35 +48,45 @@ const FREEING_ROUNDS = Math.ceil(ROUNDS / 5);
 const CUT = ["merges cut off before their link", "merges in the chain", "data objects swept", "links swept"];
 /** Of two take-overs with two shards each; a link of the former owner may have been under way when it was stopped, and found its slot. */
 const LATE = ["late links in deleted slots"];
+const RUNS_MAX = 6;
 
-function missing({ counts }: RunReport, names: readonly string[]): string[] {
-  return names.filter((name) => (counts.get(name) ?? 0) === 0);
+/** Few rounds do not meet everything: runs them again, with other seeds, until they have; those of `wanted` that were not met even so. */
+async function runUntil(
+  wanted: readonly string[],
+  name: string,
+  options: Omit<RunOptions, "seed">,
+): Promise<readonly string[]> {
+  let left = wanted;
+  for (let again = 0; again < RUNS_MAX && left.length > 0; again++) {
+    const { counts } = await run(name, options, SEED + again * 1000);
+    left = left.filter((what) => (counts.get(what) ?? 0) === 0);
+  }
+  return left;
 }
 
 test(`fs, merging and freeing, journaled: ${FREEING_ROUNDS} rounds of kill -9 in a merge, take-over past the grace`, async () => {
   const kinds = [killInMerge, killInMerge, takeOver];
   expect(
-    missing(
-      await run("fs, merging, journaled", { kinds, rounds: FREEING_ROUNDS, ackAfterUpload: false, frees: true }),
-      CUT,
-    ),
+    await runUntil(CUT, "fs, merging, journaled", {
+      kinds,
+      rounds: FREEING_ROUNDS,
+      ackAfterUpload: false,
+      frees: true,
+    }),
   ).toEqual([]);
 });
 
 test(`fs, merging and freeing, acks after upload: ${FREEING_ROUNDS} rounds of kill -9 in a merge, take-over past the grace`, async () => {
   const kinds = [killInMerge, killInMerge, takeOver];
   expect(
-    missing(
-      await run("fs, merging, uploaded", { kinds, rounds: FREEING_ROUNDS, ackAfterUpload: true, frees: true }),
-      CUT,
-    ),
+    await runUntil(CUT, "fs, merging, uploaded", { kinds, rounds: FREEING_ROUNDS, ackAfterUpload: true, frees: true }),
   ).toEqual([]);
 });
 
 test("F28 two-writers-split-brain, on a directory: one is stopped until the links that kept it out are freed; going on, it acks and revives nothing", async () => {
   for (const ackAfterUpload of [false, true]) {
     expect(
-      missing(await run("fs, late", { kinds: [sleepPastGrace], rounds: 2, ackAfterUpload, frees: true }), LATE),
+      await runUntil(LATE, "fs, late", { kinds: [sleepPastGrace], rounds: 2, ackAfterUpload, frees: true }),
     ).toEqual([]);
   }
 });
@@ -105,17 +115,21 @@ describeCeph("Ceph", () => {
   test(`merging and freeing: ${S3_ROUNDS} rounds of kill -9 in a merge, take-over past the grace, outage`, async () => {
     const kinds = [killInMerge, killInMerge, killInMerge, takeOver, outage];
     expect(
-      missing(
-        await run("Ceph, merging", { kinds, rounds: S3_ROUNDS, ackAfterUpload: true, frees: true, gateway, s3 }),
-        CUT,
-      ),
+      await runUntil(CUT, "Ceph, merging", {
+        kinds,
+        rounds: S3_ROUNDS,
+        ackAfterUpload: true,
+        frees: true,
+        gateway,
+        s3,
+      }),
     ).toEqual([]);
   });
 
   test("F28 two-writers-split-brain: one is stopped until the links that kept it out are freed; going on, it acks and revives nothing", async () => {
     const kinds = [sleepPastGrace];
     expect(
-      missing(await run("Ceph, late", { kinds, rounds: 2, ackAfterUpload: true, frees: true, gateway, s3 }), LATE),
+      await runUntil(LATE, "Ceph, late", { kinds, rounds: 2, ackAfterUpload: true, frees: true, gateway, s3 }),
     ).toEqual([]);
   });
 });

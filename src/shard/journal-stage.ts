@@ -161,12 +161,12 @@ export class JournalStage {
    */
   wake(): void {
     if (this.#busy) return;
-    if (this.#scheduled) {
-      if (this.#waiting.first.appends % APPENDS_PER_LOOK === 0 && this.#gathersTooLong()) this.#writeNext();
-      return;
-    }
     if (this.#stopped || this.#waiting.isEmpty) {
       for (const resolve of this.#idle.splice(0)) resolve();
+      return;
+    }
+    if (this.#scheduled) {
+      if (this.#waiting.first.appends % APPENDS_PER_LOOK === 0 && this.#gathersTooLong()) this.#writeNext();
       return;
     }
     this.#scheduled = true;

@@ -1,5 +1,5 @@
 import type { Seq, ShardId } from "../domain.ts";
-import { MissingObjectError, ObjectStoreError } from "../errors.ts";
+import { isTierlogError, MissingObjectError, ObjectStoreError } from "../errors.ts";
 import { checkpointKey, indexKey } from "../object-store/object-names.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -34,7 +34,10 @@ export interface ChainViewOptions {
 export class ChainView {
   readonly #options: ChainViewOptions;
   readonly #checkpoints: Checkpoints;
+  /** What links are folded into. */
   #state: ShardState;
+  /** What is looked at: the same, but the view before it while one is folded anew, or the log would be empty for so long. */
+  #shown: ShardState;
   #marks = new FoldMarks();
   /** When the listing started that last proved the view, or a create that came in time behind it; undefined before the first. */
   #provedAt: Instant | undefined;
@@ -46,11 +49,12 @@ export class ChainView {
     this.#options = options;
     this.#checkpoints = checkpoints;
     this.#state = this.#emptyState();
+    this.#shown = this.#state;
     this.#foldedFrom = this.#state.nextSeq;
   }
 
   get state(): ShardState {
-    return this.#state;
+    return this.#shown;
   }
 
   /** The first seq that was folded itself: behind the checkpoint that it began with. */
@@ -61,7 +65,7 @@ export class ChainView {
   /** May the view be served from without asking the store? Not for longer than half of `graceMs`: slots may be given out anew then. */
   get isProved(): boolean {
     const { clock, graceMs } = this.#options;
-    return ageMs(clock, this.#provedAt) <= graceMs / 2;
+    return this.#shown === this.#state && ageMs(clock, this.#provedAt) <= graceMs / 2;
   }
 
   /** REQUIRES: `isProved`; a request that started at `instant` showed that the chain ended where the view does. */
@@ -83,8 +87,12 @@ export class ChainView {
   async foldOn({ owner, sought }: { readonly owner: boolean; readonly sought?: WriteId }): Promise<boolean> {
     for (;;) {
       try {
-        return await this.#foldToEnd(sought);
+        const found = await this.#foldToEnd(sought);
+        this.#shown = this.#state;
+        return found;
       } catch (error) {
+        // No fold will get any further, and up to there it is right.
+        if (isTierlogError(error) && error.kind === "data") this.#shown = this.#state;
         if (!(error instanceof MissingObjectError) || owner) throw error;
         const startedFrom = this.#newestListed;
         if ((await this.#checkpoints.newest())?.listed === startedFrom) throw error;
@@ -122,7 +130,7 @@ export class ChainView {
     return true;
   }
 
-  /** Throws the view away: the next fold starts from the newest checkpoint. */
+  /** The view is wrong: the next fold starts from the newest checkpoint. Until its end the old one is shown, unproved. */
   startAnew(): void {
     this.#state = this.#emptyState();
     this.#marks = new FoldMarks();

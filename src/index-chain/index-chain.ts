@@ -336,7 +336,7 @@ export class IndexChain {
 
   /**
    * The view of an owner is wrong. It folds the chain anew: by what it took for live, frames of its journal would be taken for uploaded,
-   * and freed. Where that fails the view is empty, and the next to ask folds.
+   * and freed. Where that fails the wrong view stays, unproved, and the next to ask folds.
    */
   async #startOver(): Promise<FencedError> {
     const fenced = this.#fencedOut();

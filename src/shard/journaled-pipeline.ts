@@ -430,6 +430,8 @@ export class JournaledPipeline implements Pipeline {
       // The frame that is being written goes aside with the others.
       await parts?.stage.settled();
       await parts?.uploader.halt();
+      // By a view that is wrong, frames would be taken for uploaded, and freed.
+      if (!this.#options.chain.isViewProved) await this.#options.chain.refresh();
       // What landed before the other's fence is uploaded, whatever its answer was.
       parts?.uploader.reconcile();
       parts?.uploader.stop(reason);

@@ -233,4 +233,28 @@ describe("C11: a reader with an old view", () => {
     expect(digest(reader.state)).toBe(await truth());
     expect(digest(reader.state)).toBe(digest(b.state));
   });
+
+  test("shows the old view until the new one is folded: a log is never empty in between", async () => {
+    const a = start("A");
+    await a.takeOver();
+    await append(a);
+    const folding: SlowRequest[] = [];
+    const reader = start("R", {
+      ...server,
+      get: (name, options) => (folding.at(-1)?.store ?? server).get(name, options),
+    });
+    await reader.refresh();
+    const { nextOffset } = reader.state.extents(PARTITION)!;
+    await trimAndDeleteLinks(a);
+    const slow = new SlowRequest("get", link(a.state.nextSeq));
+    folding.push(slow);
+    const refreshed = reader.refresh();
+    await slow.sent;
+    expect(reader.state.extents(PARTITION)?.nextOffset).toBe(nextOffset);
+    expect(reader.isViewProved).toBe(false);
+    slow.arrives();
+    await refreshed;
+    expect(digest(reader.state)).toBe(digest(a.state));
+    expect(reader.isViewProved).toBe(true);
+  });
 });

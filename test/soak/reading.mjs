@@ -70,6 +70,8 @@ export async function follow(partition, topic, { kind, isOver, ownEpoch }) {
 
 /** Resolves to where to go on; undefined: from the start. */
 export async function afterError(partition, topic, { ownEpoch, error }) {
+  // Nothing else would ever have its turn where an engine is wrong about the range without asking anybody.
+  await new Promise(setImmediate);
   try {
     if (error.code === "TIERLOG_OFFSET_OUT_OF_RANGE")
       return await startBehind(partition, topic, { ownEpoch, offset: error.at });

@@ -55,6 +55,12 @@ export function readAnswer(thrown: unknown): S3Answer {
   };
 }
 
+/** When the store refused a request for its time: what its clock says. */
+export function serverTime(thrown: unknown): string | undefined {
+  const time = field(thrown, "ServerTime");
+  return typeof time === "string" ? time : undefined;
+}
+
 /** Node's code, or the name of the error. */
 function networkCode(thrown: unknown): string {
   const code = field(thrown, "code");

@@ -1,4 +1,4 @@
-import { S3Client } from "@aws-sdk/client-s3";
+import { S3Client, type S3ClientConfig } from "@aws-sdk/client-s3";
 
 import type { CreateIfAbsentHeader } from "../config/provider-presets.ts";
 import { createHttpHandler, type Link } from "./http-handler.ts";
@@ -25,8 +25,11 @@ export interface S3ClientSettings extends Link {
   readonly maxSockets: number;
 }
 
-/** An SDK client that makes one attempt per call, over sockets of its own. The caller destroys it. */
-export function createS3Client(settings: S3ClientSettings): S3Client {
+/** An SDK client that makes one attempt per call, over sockets of its own, or by another way of sending. The caller destroys it. */
+export function createS3Client(
+  settings: S3ClientSettings,
+  requestHandler: NonNullable<S3ClientConfig["requestHandler"]> = createHttpHandler(settings, settings),
+): S3Client {
   const { credentials } = settings;
   const provider = isProvider(credentials) ? credentials : fixedCredentials(credentials);
   const client = new S3Client({
@@ -44,7 +47,7 @@ export function createS3Client(settings: S3ClientSettings): S3Client {
     // run CRC-32C in JavaScript over whole objects, whose batches carry a CRC of ours anyway.
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
-    requestHandler: createHttpHandler(settings, settings),
+    requestHandler,
   });
   spellCreateIfAbsent(client, settings.createIfAbsent ?? "if-none-match");
   encryptAtRest(client, settings);

@@ -4,7 +4,6 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
-  PutObjectCommand,
   type GetObjectCommandOutput,
   type S3Client,
 } from "@aws-sdk/client-s3";
@@ -25,6 +24,8 @@ import { fixedCredentials, isProvider, type S3Credentials } from "./s3-credentia
 import { createS3Multipart, type RequestOutcome } from "./s3-multipart.ts";
 import { deleteError, makesObject, refusesCredentials, s3Outcome, type S3Request } from "./s3-outcome.ts";
 import { crc32cHeader, payloadPolicy, type PayloadSettings } from "./s3-payload.ts";
+import { PutRehearsal } from "./s3-put-shape.ts";
+import { S3Puts } from "./s3-puts.ts";
 
 export interface S3StoreSettings extends S3ClientSettings, PayloadSettings {
   readonly bucket: string;
@@ -66,6 +67,10 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   const credentials = isProvider(settings.credentials) ? settings.credentials : fixedCredentials(settings.credentials);
   const bulk = createS3Client({ ...settings, credentials });
   const chain = createS3Client({ ...settings, credentials, maxSockets: CHAIN_SOCKETS });
+  let rehearsal: PutRehearsal | undefined;
+  const rehearse = (): PutRehearsal => (rehearsal ??= new PutRehearsal(settings));
+  const bulkPuts = new S3Puts(bulk, rehearse);
+  const chainPuts = new S3Puts(chain, rehearse);
   const clientFor = (name: string): S3Client => (isDataName(name) ? bulk : chain);
   // Not in the queue of the SDK's agent: there the time to connect runs, and a slow store looks like one that is down.
   const bulkSockets = new Semaphore(settings.maxSockets);
@@ -76,7 +81,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   async function request<T>(
     what: S3Request,
     callerSignal: AbortSignal | undefined,
-    send: (signal: AbortSignal) => Promise<T>,
+    send: (signal: AbortSignal, signedWith: S3Credentials) => Promise<T>,
   ): Promise<RequestOutcome<T>> {
     if (closed) throw new ClosedError("object store");
     if (isAborted(callerSignal)) throw new AbortedError(what.operation, { cause: callerSignal?.reason });
@@ -91,7 +96,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
         signal.throwIfAborted();
         // Again: they may have been renewed while this waited for its socket.
         signedWith = await untilAborted(credentials.get(), signal);
-        return untilAborted(send(signal), signal);
+        return untilAborted(send(signal, signedWith), signal);
       });
       const value = await untilAborted(sent, signal);
       credentials.accepted(signedWith);
@@ -259,22 +264,16 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       checkCondition(options.condition);
       const what: S3Request = { operation: "put", key, bucket, condition: options.condition.kind };
       const unsigned = goesUnsigned();
-      const outcome = await request(what, options.signal, async (attemptSignal) =>
-        clientFor(key).send(
-          new PutObjectCommand({
-            Bucket: bucket,
-            Key: keyPrefix + key,
-            Body: body,
-            ContentLength: body.length,
-            ...(unsigned ? { ChecksumCRC32C: await crc32cHeader(body) } : {}),
-            ...conditionHeader(options.condition, settings.ifMatchEtag),
-          }),
-          { abortSignal: attemptSignal },
-        ),
-      );
+      const outcome = await request(what, options.signal, async (attemptSignal, signedWith) => {
+        const puts = isDataName(key) ? bulkPuts : chainPuts;
+        const crc32c = unsigned ? await crc32cHeader(body) : undefined;
+        const condition = conditionHeader(options.condition, settings.ifMatchEtag);
+        const put = { bucket, key: keyPrefix + key, body, condition, crc32c };
+        return { etag: await puts.put(put, signedWith, attemptSignal) };
+      });
       if (outcome.kind === "ok") {
-        checkMarks(what, outcome.value.ETag);
-        return { kind: "written", etag: bareETag(outcome.value.ETag) };
+        checkMarks(what, outcome.value.etag);
+        return { kind: "written", etag: bareETag(outcome.value.etag) };
       }
       if (outcome.kind === "condition-failed") return { kind: "condition-failed" };
       throw unreadable(what, `the store answered a put with "${outcome.kind}"`);
@@ -301,6 +300,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       closed = true;
       bulk.destroy();
       chain.destroy();
+      rehearsal?.destroy();
     },
   };
 }

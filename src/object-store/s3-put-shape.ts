@@ -101,7 +101,7 @@ export class PutRehearsal {
 
   /** What the SDK makes of the answer to a PUT, its body not yet read. Rejects with the SDK's error. */
   async read(response: object): Promise<PutObjectCommandOutput> {
-    const command = new PutObjectCommand({ Bucket: this.#bucket, Key: EXAMPLE_KEY, Body: "" });
+    const command = new PutObjectCommand({ Bucket: this.#bucket, Key: EXAMPLE_KEY, ContentLength: 0 });
     command.middlewareStack.add(() => () => Promise.resolve({ response }), {
       step: "deserialize",
       // Behind all that looks at answers.

@@ -1,3 +1,5 @@
+import type { ScheduledTask } from "./clock.ts";
+
 const waiting: (() => void)[] = [];
 
 /**
@@ -17,6 +19,7 @@ function goOn(): void {
 }
 
 /** Runs `callback` once everything that this turn of the event loop still has to do is done: what comes in meanwhile can ride with it. */
-export function afterThisTurn(callback: () => void): void {
-  setImmediate(callback);
+export function afterThisTurn(callback: () => void): ScheduledTask {
+  const immediate = setImmediate(callback);
+  return { cancel: () => clearImmediate(immediate) };
 }

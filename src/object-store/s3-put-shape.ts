@@ -24,8 +24,9 @@ export interface PutShape {
   /** Its path stops where the key begins. The headers are those before the signature, with the example's own values. */
   readonly request: HttpMessage;
   readonly canonicalQuery: string;
-  /** What the signature covers, in ascending order; the session token always among them. */
+  /** What the signature covers, in ascending order, where there is a session token. */
   readonly signedNames: readonly string[];
+  readonly signedNamesWithoutToken: readonly string[];
   readonly signer: RequestSigner;
 }
 
@@ -37,13 +38,15 @@ const EXAMPLE_KEY = "k";
 /** About attempts and retries of the SDK, of which there are none. */
 const ABOUT_RETRIES: ReadonlySet<string> = new Set(["amz-sdk-invocation-id", "amz-sdk-request"]);
 
+const TOKEN = "x-amz-security-token";
+
 /** What signing adds. */
 const ADDED: ReadonlySet<string> = new Set([
   ...ABOUT_RETRIES,
   "authorization",
   "x-amz-content-sha256",
   "x-amz-date",
-  "x-amz-security-token",
+  TOKEN,
 ]);
 
 const AUTHORIZATION =
@@ -129,10 +132,12 @@ function shapeOf(built: HttpMessage, signed: HttpMessage): PutShape | undefined 
   const query = canonicalQuery(signed.query);
   const proof = { ...signed, canonicalQuery: query, signedNames: names.split(";") };
   if (signer.authorization(proof, NOBODY) !== authorization) return undefined;
+  const signedNames = proof.signedNames.filter((name) => !ABOUT_RETRIES.has(name));
   return {
     request: { ...built, path: built.path.slice(0, -EXAMPLE_KEY.length) },
     canonicalQuery: query,
-    signedNames: proof.signedNames.filter((name) => !ABOUT_RETRIES.has(name)),
+    signedNames,
+    signedNamesWithoutToken: signedNames.filter((name) => name !== TOKEN),
     signer,
   };
 }

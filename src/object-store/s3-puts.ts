@@ -91,12 +91,14 @@ export class S3Puts {
     if (condition.IfMatch !== undefined) headers["if-match"] = condition.IfMatch;
     if (crc32c !== undefined) headers["x-amz-checksum-crc32c"] = crc32c;
     const { sessionToken } = credentials;
-    if (sessionToken !== undefined && sessionToken !== "") headers["x-amz-security-token"] = sessionToken;
+    const hasToken = sessionToken !== undefined && sessionToken !== "";
+    if (hasToken) headers["x-amz-security-token"] = sessionToken;
     const path = shape.request.path + escapedKey(put.key);
     const request = { ...shape.request, path, headers, body };
     if (headers[GOOGLE_CONDITION] === undefined) {
-      const signedNames = shape.signedNames.filter((name) => headers[name] !== undefined);
-      const signable = { ...request, canonicalQuery: shape.canonicalQuery, signedNames };
+      const signedNames = hasToken ? shape.signedNames : shape.signedNamesWithoutToken;
+      const { canonicalQuery } = shape;
+      const signable = { method: shape.request.method, path, canonicalQuery, headers, signedNames };
       headers["authorization"] = shape.signer.authorization(signable, credentials);
     } else {
       signForGoogle(request, credentials);

@@ -54,9 +54,15 @@ export class RequestSigner {
   }
 }
 
+let lastTime = { second: Number.NaN, text: "" };
+
 /** As in `x-amz-date`: 20130524T000000Z. */
 export function signingTime(atMs: number): string {
-  return `${new Date(atMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
+  const second = Math.floor(atMs / 1000);
+  if (second !== lastTime.second) {
+    lastTime = { second, text: `${new Date(atMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z` };
+  }
+  return lastTime.text;
 }
 
 /** A key as S3 has it in a path: of each segment everything but letters, digits and `-._~` is escaped. REQUIRES: well-formed. */

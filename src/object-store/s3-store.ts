@@ -91,14 +91,18 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     let signedWith: S3Credentials | undefined;
     try {
       // Not left to the SDK: what fails or ends here was not sent, whatever the request.
-      signedWith = await untilAborted(credentials.get(), signal);
-      const sent = (isDataName(what.key) ? bulkSockets : chainSockets).run(async () => {
+      const got = await untilAborted(credentials.get(), signal);
+      signedWith = got;
+      const sockets = isDataName(what.key) ? bulkSockets : chainSockets;
+      const waits = sockets.isFull;
+      const sent = sockets.run(async () => {
         signal.throwIfAborted();
         // Again: they may have been renewed while this waited for its socket.
-        signedWith = await untilAborted(credentials.get(), signal);
-        return untilAborted(send(signal, signedWith), signal);
+        const current = waits ? await untilAborted(credentials.get(), signal) : got;
+        signedWith = current;
+        return untilAborted(send(signal, current), signal);
       });
-      const value = await untilAborted(sent, signal);
+      const value = await (waits ? untilAborted(sent, signal) : sent);
       credentials.accepted(signedWith);
       return { kind: "ok", value };
     } catch (error) {

@@ -18,6 +18,11 @@ export class Semaphore {
     this.#free = permits;
   }
 
+  /** Would a task wait now? */
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
   async run<T>(task: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

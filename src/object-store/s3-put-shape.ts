@@ -1,4 +1,9 @@
-import { PutObjectCommand, type PutObjectCommandInput, type PutObjectCommandOutput, type S3Client } from "@aws-sdk/client-s3";
+import {
+  PutObjectCommand,
+  type PutObjectCommandInput,
+  type PutObjectCommandOutput,
+  type S3Client,
+} from "@aws-sdk/client-s3";
 
 import { InvariantError } from "../errors.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";

@@ -6,8 +6,8 @@ import { systemClock } from "../runtime/clock.ts";
 import { signForGoogle } from "./google-signature.ts";
 import { serverTime } from "./s3-answer.ts";
 import type { S3Credentials } from "./s3-credentials.ts";
-import type { PutRehearsal, PutShape } from "./s3-put-shape.ts";
 import { payloadHash } from "./s3-payload.ts";
+import type { PutRehearsal, PutShape } from "./s3-put-shape.ts";
 import { escapedKey, signingTime } from "./s3-signature.ts";
 
 export interface PutRequest {

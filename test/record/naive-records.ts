@@ -40,7 +40,7 @@ export function naiveRecords(batch: Buffer): PlainRecord[] | undefined {
     const count = Number(number(32));
     if (count < 0) throw new RangeError("no count");
     const headers = Array.from({ length: count }, () => {
-      const name = utf8.decode(bytes(false)!);
+      const name = utf8.decode(bytes(false));
       return [name, hex(bytes(true))] as const;
     });
     if (at !== end) throw new RangeError("not its length");

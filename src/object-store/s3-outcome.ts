@@ -114,7 +114,7 @@ const BY_CODE: Readonly<Record<string, Verdict>> = {
   EntityTooSmall: { ...REFUSED, advice: "a part that is not the last has less than 5 MiB" },
   InvalidPart: { ...REFUSED, advice: "the store does not hold the parts that were named" },
   InvalidPartOrder: { ...REFUSED, advice: "the parts were not named in ascending order" },
-  // The SDK sets its clock by the answer, so the next attempt is signed with the right time.
+  // The client's clock is set by the answer, so the next attempt is signed with the right time.
   RequestTimeTooSkewed: { ...TRY_AGAIN, advice: "the clock of this machine is wrong by minutes: set it" },
   RequestTimeout: { ...IN_DOUBT, advice: "the body did not arrive in time" },
   IncompleteBody: { ...TRY_AGAIN, advice: "the body did not arrive whole" },

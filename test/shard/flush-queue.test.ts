@@ -96,6 +96,26 @@ describe("the linger", () => {
   });
 });
 
+test("a linger of 0 waits for no timer; what is appended in one turn of the event loop goes together", async () => {
+  const clock: Clock = {
+    ...systemClock,
+    schedule: (delayMs, callback, options) =>
+      delayMs === 0 ? { cancel: () => undefined } : systemClock.schedule(delayMs, callback, options),
+  };
+  const eager = await cluster.open(testConfig({ flush: { lingerMs: 0, maxBytes: 10_000, maxWaitMs: 5000 } }), {
+    runtime: { clock },
+  });
+  await eager.createTopic("eager", { partitions: 1 });
+  const to = (await eager.topic("eager")).partition(0);
+  await to.append(values("a"));
+  const before = eager.metrics().flushes;
+  const appends = values("b", "c").map((record) => to.append([record]));
+  await Promise.resolve();
+  appends.push(to.append(values("d")));
+  await Promise.all(appends);
+  expect(eager.metrics().flushes).toBe(before + 1);
+});
+
 describe("taking over", () => {
   test("the fence travels while the first flush gathers", async () => {
     const append = partition.append(values("a"));

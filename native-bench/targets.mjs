@@ -21,7 +21,7 @@ export const TARGETS = [
   },
   {
     row: "append.journaled.1MiB.device",
-    title: "journaled, batches of 1 MiB: device bandwidth",
+    title: "journaled, o_direct, batches of 1 MiB: device bandwidth",
     ratio: { atLeast: 0.6 },
   },
   { row: "peers.synced.256x1KiB.lmdb", title: "journaled, 256 × 1 KiB: lmdb synced", ratio: { atLeast: 4.8 } },

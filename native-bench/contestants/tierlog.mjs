@@ -31,16 +31,25 @@ export async function openEngine(workspace, { flags = {}, store = "null" } = {})
   return await Engine.open(config, store === "null" ? { objectStore: createNullStore() } : {});
 }
 
-/** Flags of an engine that acknowledges from its journal. */
+/**
+ * Flags of an engine that acknowledges from its journal. What is uploaded makes room in it: at the default rate a run at full speed would
+ * be a run over files that are made for it.
+ */
 export const JOURNALED = {
   "system.storage.object.ack_after_upload": "false",
   "system.journal.max_size": "8 GiB",
+  "system.journal.catch_up_rate": "64 GiB",
 };
+
+/** Files of the journal that were used before, and are used again, before a measurement begins. */
+const RECYCLED_MIN = 3;
+const WARM_UP_BYTES_MAX = 1024 * 1024 * 1024;
 
 /**
  * tierlog as a contestant of appends.
  *
- * @param options  as of `openEngine`, and `ack`, `bytes` of a value, `partitions`, `compression`, `recordsPerAppend`
+ * @param options  as of `openEngine`, and `ack`, `bytes` of a value, `partitions`, `compression`, `recordsPerAppend`; `fresh`: with the
+ *                 journal as it was made, else it first goes over its files once
  * @returns `{ append(producer): Promise, engine, close() }`
  */
 export async function openTierlog(workspace, options) {
@@ -54,10 +63,22 @@ export async function openTierlog(workspace, options) {
   );
   const parts = Array.from({ length: partitions }, (_, i) => topic.partition(i));
   const given = ack === undefined ? undefined : { ack };
+  const journaled = options.flags?.["system.storage.object.ack_after_upload"] === "false";
+  if (journaled && options.fresh !== true) await recycleFiles(engine, parts[0]);
   let n = 0;
   return {
     engine,
     append: (producer) => parts[producer % partitions].append(appends[n++ % appends.length], given),
     close: () => engine.close(),
   };
+}
+
+/** Until the journal goes over files that it wrote before: a new one is written twice, first with zeros. */
+async function recycleFiles(engine, partition) {
+  const append = Array.from({ length: 15 }, () => ({ value: Buffer.alloc(64 * 1024, 7) }));
+  for (let bytes = 0; engine.metrics().journal.filesRecycled < RECYCLED_MIN; bytes += 8 * 1024 * 1024) {
+    if (bytes >= WARM_UP_BYTES_MAX) throw new Error("no file of the journal was used again: is nothing uploaded?");
+    await Promise.all(Array.from({ length: 8 }, () => partition.append(append)));
+    await engine.flush();
+  }
 }

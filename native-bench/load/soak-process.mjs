@@ -18,7 +18,7 @@ const flags = {
   "system.index.checkpoint_every": "64",
 };
 process.stdin.on("end", () => process.exit(0)).resume();
-const tierlog = await openTierlog(workspace, { store: "fs", flags, bytes: 1024, partitions: 16 });
+const tierlog = await openTierlog(workspace, { store: "fs", flags, bytes: 1024, partitions: 16, fresh: true });
 const began = performance.now();
 const timer = setInterval(
   () => {

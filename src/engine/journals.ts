@@ -11,8 +11,11 @@ import type { Shard, ShardJournal } from "../shard/shard.ts";
 import type { EngineJournalMetrics, TopicDescription } from "./api.ts";
 import type { RecoveryReport } from "./reports.ts";
 
-/** Of a frame: larger ones only hold up the appends behind them. */
-const FRAME_BYTES_MAX = 8 * 1024 * 1024;
+/**
+ * Of a frame. Most disks are at full speed with less; larger ones hold up the appends behind them, and one that takes all that wait
+ * leaves nothing to be made ready while it is written.
+ */
+const FRAME_BYTES_MAX = 3 * 1024 * 1024;
 /** Of a file, for header and directory of a frame. */
 const FRAMING_BYTES = 64 * 1024;
 const REPORTS_MAX = 1000;

@@ -66,7 +66,7 @@ export function frameTotalBytes(extents: number, payloadBytes: number, blockByte
   return Math.ceil((HEADER_BYTES + extents * ENTRY_BYTES + payloadBytes) / blockBytes) * blockBytes;
 }
 
-interface BodyCrcs {
+export interface BodyCrcs {
   readonly directoryCrc: number;
   readonly bodyCrc: number;
 }
@@ -100,27 +100,26 @@ async function encodeLargeBody(
   directoryCrc: number,
 ): Promise<BodyCrcs> {
   let at = payloadStart;
+  let bodyCrc = directoryCrc;
   let turn = 0;
   for (const chunk of input.chunks) {
     checkRoom(at + chunk.length - payloadStart, input);
     for (let from = 0; from < chunk.length;) {
+      if (turn === BYTES_PER_TURN) {
+        turn = 0;
+        await nextTurn();
+      }
       const piece = chunk.subarray(from, from + BYTES_PER_TURN - turn);
       target.set(piece, at);
+      // While the bytes are still in the processor's cache.
+      bodyCrc = crc32c(target.subarray(at, at + piece.length), bodyCrc);
       at += piece.length;
       from += piece.length;
       turn += piece.length;
-      if (turn < BYTES_PER_TURN) continue;
-      turn = 0;
-      await nextTurn();
     }
   }
   checkFilled(at - payloadStart, input);
   target.fill(0, at, totalBytes);
-  let bodyCrc = directoryCrc;
-  for (let from = payloadStart; from < at; from += BYTES_PER_TURN) {
-    if (from > payloadStart) await nextTurn();
-    bodyCrc = crc32c(target.subarray(from, Math.min(at, from + BYTES_PER_TURN)), bodyCrc);
-  }
   return { directoryCrc, bodyCrc };
 }
 

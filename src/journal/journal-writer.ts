@@ -2,7 +2,7 @@ import { InvariantError, StorageIoError, type TierlogError } from "../errors.ts"
 import type { ScheduledTask } from "../runtime/clock.ts";
 import { diskError, isDiskFull } from "./disk-error.ts";
 import { DIRECT_BLOCK_BYTES, ENTRY_BYTES, SECTOR_BYTES, frameTotalBytes, type FramePlace } from "./frame-codec.ts";
-import { FrameWriter } from "./frame-writer.ts";
+import { FrameWriter, type EncodedFrame } from "./frame-writer.ts";
 import type { FrameInput } from "./frame.ts";
 import { JournalFiles, type JournalFile } from "./journal-files.ts";
 import { LiveFrames } from "./live-frames.ts";
@@ -105,22 +105,29 @@ export class JournalWriter {
     if (this.files.currentWith(SECTOR_BYTES) === undefined) this.files.prepareAhead();
   }
 
-  async append(input: FrameInput): Promise<number> {
+  /** The caller owes `append` or `discard` for it. */
+  encode(input: FrameInput): EncodedFrame | Promise<EncodedFrame> {
     const totalBytes = this.frameBytes(input.extents.length, input.payloadBytes);
     if (totalBytes > this.files.fileSizeBytes) {
       throw new InvariantError(`a frame of ${totalBytes} bytes for files of ${this.files.fileSizeBytes}`);
     }
+    return this.#encoder.encode(input);
+  }
+
+  discard(frame: EncodedFrame): void {
+    this.#encoder.release(frame);
+  }
+
+  async append(frame: EncodedFrame): Promise<number> {
     try {
       // No turn of the microtask queue without need: a frame that can be sent at once is on its way when this call returns.
-      const encoding = this.#encoder.encode(input);
-      if (encoding !== undefined) await encoding;
-      const file = this.files.currentWith(totalBytes) ?? (await this.#nextFile());
+      const file = this.files.currentWith(frame.totalBytes) ?? (await this.#nextFile());
       // Too many open files, say: nothing is wrong with the file itself.
       if (file.handle === undefined) await this.files.openWriter(file);
-      const failure = await this.#write(file, totalBytes, input);
-      return failure === undefined ? this.#lastSequence : await this.#writeElsewhere(file, failure, totalBytes, input);
+      const failure = await this.#write(file, frame);
+      return failure === undefined ? this.#lastSequence : await this.#writeElsewhere(file, failure, frame);
     } finally {
-      this.#encoder.release();
+      this.#encoder.release(frame);
     }
   }
 
@@ -148,18 +155,13 @@ export class JournalWriter {
   }
 
   /** The same frame once more, in another file. */
-  async #writeElsewhere(
-    failed: JournalFile,
-    failure: WriteFailure,
-    totalBytes: number,
-    input: FrameInput,
-  ): Promise<number> {
+  async #writeElsewhere(failed: JournalFile, failure: WriteFailure, frame: EncodedFrame): Promise<number> {
     await this.#giveUp(failed, failure.error);
     let { touched } = failure;
     try {
       if (!this.files.hasNext) throw diskError("write", failed.path, failure.error);
       const file = await this.#nextFile();
-      const second = await this.#write(file, totalBytes, input);
+      const second = await this.#write(file, frame);
       if (second === undefined) return this.#lastSequence;
       touched ||= second.touched;
       await this.#giveUp(file, second.error);
@@ -195,7 +197,7 @@ export class JournalWriter {
     return next;
   }
 
-  async #write(file: JournalFile, totalBytes: number, input: FrameInput): Promise<WriteFailure | undefined> {
+  async #write(file: JournalFile, frame: EncodedFrame): Promise<WriteFailure | undefined> {
     const always = this.#options.settings.fsync === "always";
     const place: FramePlace = {
       fileNumber: file.fileNumber,
@@ -204,7 +206,7 @@ export class JournalWriter {
       synced: this.#synced,
       freed: this.#freed,
     };
-    const bytes = this.#encoder.place(file, place);
+    const bytes = this.#encoder.place(frame, file, place);
     let written = 0;
     try {
       const { handle } = file;
@@ -224,12 +226,12 @@ export class JournalWriter {
       if (always && written === bytes.length) this.syncFailures++;
       return { error, touched: written > 0 || !isDiskFull(error) };
     }
-    this.#written(file, place, totalBytes, input);
+    this.#written(file, place, frame);
     this.bytesWritten += bytes.length;
     return undefined;
   }
 
-  #written(file: JournalFile, { sequence, freed }: FramePlace, totalBytes: number, input: FrameInput): void {
+  #written(file: JournalFile, { sequence, freed }: FramePlace, { totalBytes, input }: EncodedFrame): void {
     this.live.push({
       sequence,
       createdAtMs: input.createdAtMs,

@@ -3,6 +3,7 @@ import { writeAside, type FrameLocation } from "./aside.ts";
 import { diskError } from "./disk-error.ts";
 import { ENTRY_BYTES, HEADER_BYTES } from "./frame-codec.ts";
 import { FrameReader } from "./frame-reader.ts";
+import type { EncodedFrame } from "./frame-writer.ts";
 import type { Frame, FrameInput } from "./frame.ts";
 import { JournalWriter } from "./journal-writer.ts";
 import { ManifestKeeper } from "./manifest-keeper.ts";
@@ -111,19 +112,39 @@ export class Journal {
   }
 
   /**
-   * ONE at a time, and only where `hasRoom`; InvariantError otherwise. Resolves with the sequence when the frame is as durable as
-   * `fsync` says ("always": on the disk). Rejects with DiskFullError or StorageIoError; effect "none": nothing of it was written;
-   * "unknown": a recovery may find it, unless a later frame is written. A write or sync that failed is tried once more in another
-   * file, never again in the same one.
+   * Copies a frame into memory of the journal, which it holds until `append` or `discard`: the next one is made while the one before
+   * it is written. At most two at a time, the one being appended counted: more cost memory that is not used again. A promise only where
+   * it is so much that it takes several turns of the event loop; until then `frame` must not change.
    */
-  append(frame: FrameInput): Promise<number> {
+  encode(frame: FrameInput): EncodedFrame | Promise<EncodedFrame> {
+    this.#checkOpen();
+    return this.#writer.encode(frame);
+  }
+
+  /** Gives up a frame that `encode` made. */
+  discard(frame: EncodedFrame): void {
+    this.#writer.discard(frame);
+  }
+
+  /**
+   * ONE at a time, and only where `hasRoom`; InvariantError otherwise. Takes a frame of `encode` over, or encodes it first. Resolves with the sequence when
+   * the frame is as durable as `fsync` says ("always": on the disk). Rejects with DiskFullError or StorageIoError; effect "none":
+   * nothing of it was written; "unknown": a recovery may find it, unless a later frame is written. A write or sync that failed is tried
+   * once more in another file, never again in the same one.
+   */
+  append(frame: EncodedFrame | FrameInput): Promise<number> {
     if (this.#closing !== undefined) return Promise.reject(this.#closedError());
     if (this.#appending !== undefined) return Promise.reject(new InvariantError("two appends to a journal at a time"));
-    const appending = this.#writer.append(frame).finally(() => {
+    const appending = this.#append(frame).finally(() => {
       this.#appending = undefined;
     });
     this.#appending = appending;
     return appending;
+  }
+
+  async #append(frame: EncodedFrame | FrameInput): Promise<number> {
+    const encoding = "crcs" in frame ? frame : this.#writer.encode(frame);
+    return await this.#writer.append(encoding instanceof Promise ? await encoding : encoding);
   }
 
   /** The whole payload, checked. Errors: CorruptionError, StorageIoError; NotFoundError once the frame is freed. */

@@ -6,7 +6,7 @@ import { compressLz4, type Compression } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import { recordBodyBytes, writeRecord } from "./record-encoder.ts";
 import type { LogRecord } from "./record.ts";
-import { giveBack, takeBuffer } from "./spare-buffers.ts";
+import { asBatch, giveBack, takeBuffer, takeForBatch } from "./spare-buffers.ts";
 import { sizeOfVarint } from "./varint.ts";
 
 export { checkRecords } from "./check-records.ts";
@@ -18,7 +18,10 @@ const NO_BUFFER = Buffer.alloc(0);
 const MAX_BYTES_LIMIT = 2 ** 30;
 
 export interface SealedBatch {
-  /** One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds no larger buffer alive. */
+  /**
+   * One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds at most an eighth more alive. Its memory
+   * may be used again once its last reader says so: see `recycle`.
+   */
   readonly bytes: Uint8Array;
   readonly recordCount: number;
   readonly baseOffset: Offset;
@@ -121,15 +124,9 @@ export class BatchBuilder {
     const buffer = this.#buffer;
     // Whoever keeps the builder keeps no bytes.
     this.#buffer = NO_BUFFER;
-    const batch = buffer.subarray(0, this.#sizeBytes);
-    const finish = (frame: Uint8Array | undefined): SealedBatch => {
-      const sealed = this.#finish(batch, frame);
-      giveBack(buffer);
-      return sealed;
-    };
-    if (compression === "none") return finish(undefined);
-    const frame = compressLz4(batch.subarray(BATCH_HEADER_BYTES));
-    return frame instanceof Uint8Array ? finish(frame) : frame.then(finish);
+    if (compression === "none") return this.#finish(buffer, undefined);
+    const frame = compressLz4(buffer.subarray(BATCH_HEADER_BYTES, this.#sizeBytes));
+    return frame instanceof Uint8Array ? this.#finish(buffer, frame) : frame.then((late) => this.#finish(buffer, late));
   }
 
   /** `left`: how many there are to come, this one included. */
@@ -168,12 +165,16 @@ export class BatchBuilder {
     }
   }
 
-  /** `frame`: the compressed records of `batch`; it counts only where it is smaller. */
-  #finish(batch: Buffer, frame: Uint8Array | undefined): SealedBatch {
-    const smaller = frame !== undefined && BATCH_HEADER_BYTES + frame.length < batch.length ? frame : undefined;
-    const bytes = Buffer.allocUnsafeSlow(smaller === undefined ? batch.length : BATCH_HEADER_BYTES + smaller.length);
-    if (smaller === undefined) bytes.set(batch);
-    else bytes.set(smaller, BATCH_HEADER_BYTES);
+  /** Takes `buffer` over. `frame`: the compressed records in it; it counts only where it is smaller. */
+  #finish(buffer: Buffer, frame: Uint8Array | undefined): SealedBatch {
+    const smaller = frame !== undefined && BATCH_HEADER_BYTES + frame.length < this.#sizeBytes ? frame : undefined;
+    let bytes = smaller === undefined ? asBatch(buffer, this.#sizeBytes) : undefined;
+    if (bytes === undefined) {
+      bytes = takeForBatch(smaller === undefined ? this.#sizeBytes : BATCH_HEADER_BYTES + smaller.length);
+      if (smaller === undefined) bytes.set(buffer.subarray(0, this.#sizeBytes));
+      else bytes.set(smaller, BATCH_HEADER_BYTES);
+      giveBack(buffer);
+    }
     writeBatchHeader(bytes, {
       baseOffset: this.#baseOffset,
       epoch: this.#epoch,

@@ -24,6 +24,11 @@ export class GatheringList {
     return this.#list[0] as Gathering;
   }
 
+  /** Will the first take no more? */
+  get isFirstFull(): boolean {
+    return this.#list.length > 1;
+  }
+
   pendingRecords(key: string): number {
     return this.#list.reduce((sum, gathering) => sum + gathering.pendingRecords(key), 0);
   }

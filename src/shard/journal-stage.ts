@@ -1,11 +1,10 @@
 import { partitionKey, type Epoch, type Offset, type PartitionId } from "../domain.ts";
 import { asTierlogError, OverloadedError, type TierlogError } from "../errors.ts";
-import type { FrameExtent } from "../journal/frame.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { LogRecord } from "../record/record.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
-import { afterThisTurn, nextTurn } from "../runtime/turn.ts";
-import { sealAhead } from "./flight.ts";
+import { afterThisTurn } from "../runtime/turn.ts";
+import { FrameOnItsWay } from "./frame-draft.ts";
 import { framedBytes, GatheringList } from "./gathering-list.ts";
 import type { AppendTarget, Gathering, Waiter } from "./pending.ts";
 import { bufferedReceipt, type PipelineOptions } from "./pipeline.ts";
@@ -31,8 +30,6 @@ type Proof = TierlogError | undefined;
 const APPENDS_PER_LOOK = 16;
 /** Of the time a frame took, how much counts for the next. */
 const WRITE_MS_WEIGHT = 1 / 8;
-/** Sealed in one turn of the event loop. */
-const TURN_BYTES = 192 * 1024;
 
 /**
  * Group commit: appends gather while the frame before theirs is written and synced, then ride in one frame. Offsets are given
@@ -44,13 +41,14 @@ const TURN_BYTES = 192 * 1024;
 export class JournalStage {
   readonly #options: JournalStageOptions;
   readonly #waiting: GatheringList;
-  /** A frame is being made; nothing else is until its appends are told. */
-  #busy = false;
-  /** Of the frame being made, until it is in the journal. */
+  /** Taken to be written and not in the journal yet; nothing else is written until its appends are told. */
   #writing: Gathering | undefined;
   /** The same, once its offsets are given. */
-  #placing: Gathering | undefined;
+  #placed: FrameOnItsWay | undefined;
+  /** The frame behind it, made while the disk is busy with the one before: only where more has gathered than one frame takes. */
+  #ahead: FrameOnItsWay | undefined;
   #scheduled = false;
+  #aheadScheduled = false;
   /** When the first append came that waits for the end of this turn; monotonic. */
   #gatheringSinceMs = 0;
   /** What a frame takes lately, from its write until it is synced. */
@@ -86,12 +84,18 @@ export class JournalStage {
 
   /** Records of a partition that are in no frame yet. */
   pendingRecords(key: string): number {
-    return this.#waiting.pendingRecords(key) + (this.#writing?.pendingRecords(key) ?? 0);
+    return (
+      this.#waiting.pendingRecords(key) +
+      (this.#writing?.pendingRecords(key) ?? 0) +
+      (this.#ahead?.gathering.pendingRecords(key) ?? 0)
+    );
   }
 
   /** Where a partition ends behind the newest frame that is in the journal. */
   durableEnd(target: PartitionId, key = partitionKey(target)): Offset {
-    return (this.#endOf(target, key) - (this.#placing?.pendingRecords(key) ?? 0)) as Offset;
+    const placed = this.#placed?.gathering.pendingRecords(key) ?? 0;
+    const ahead = this.#ahead?.gathering.pendingRecords(key) ?? 0;
+    return (this.#endOf(target, key) - placed - ahead) as Offset;
   }
 
   /** Where a partition ends behind the newest frame that was made. */
@@ -160,9 +164,17 @@ export class JournalStage {
    * written the disk is not left idle for it.
    */
   wake(): void {
-    if (this.#busy) return;
-    if (this.#stopped || this.#waiting.isEmpty) {
+    if (this.#writing !== undefined) {
+      if (this.#waiting.isFirstFull) this.#prepareAheadSoon();
+      return;
+    }
+    if (this.#stopped || this.#isEmpty) {
       for (const resolve of this.#idle.splice(0)) resolve();
+      return;
+    }
+    // Nothing can join it any more.
+    if ((this.#ahead !== undefined || this.#waiting.isFirstFull) && this.#full === undefined) {
+      this.#writeNext();
       return;
     }
     if (this.#scheduled) {
@@ -175,6 +187,10 @@ export class JournalStage {
       this.#scheduled = false;
       this.#writeNext();
     });
+  }
+
+  get #isEmpty(): boolean {
+    return this.#ahead === undefined && this.#waiting.isEmpty;
   }
 
   #gathersTooLong(): boolean {
@@ -191,12 +207,12 @@ export class JournalStage {
 
   #writeNext(): void {
     const { journal } = this.#options;
-    if (this.#busy) return;
-    if (this.#stopped || this.#waiting.isEmpty) {
+    if (this.#writing !== undefined) return;
+    if (this.#stopped || this.#isEmpty) {
       this.wake();
       return;
     }
-    const { bytes, appends, partitionCount } = this.#waiting.first;
+    const { bytes, appends, partitionCount } = this.#ahead?.gathering ?? this.#waiting.first;
     // Its true size is known once it is sealed; it is not more than this.
     if (!journal.hasRoom(partitionCount, framedBytes(bytes, appends))) {
       this.#waitForRoom();
@@ -204,14 +220,15 @@ export class JournalStage {
     }
     this.#full?.cancel();
     this.#full = undefined;
-    const gathering = this.#waiting.shift();
-    this.#busy = true;
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    const gathering = ahead?.gathering ?? this.#waiting.shift();
     this.#writing = gathering;
+    this.#placed = ahead;
     this.#frames++;
     this.#write(gathering).then(
       ({ frame, late }) => this.#written(gathering, frame, late),
       (error: unknown) => {
-        this.#busy = false;
         this.#writing = undefined;
         this.#giveUp(gathering, asTierlogError(error));
       },
@@ -219,77 +236,55 @@ export class JournalStage {
   }
 
   /**
-   * Nothing is waited for without need: the bytes are on their way to the disk when this call returns, before the producers that were
-   * told of the frame before can keep the event loop busy.
+   * Nothing is waited for without need: the bytes are on their way to the disk before the producers that were told of the frame before
+   * can keep the event loop busy.
    */
   async #write(gathering: Gathering): Promise<{ readonly frame: QueuedFrame; readonly late: Proof }> {
     const { journal, runtime, prove } = this.#options;
     const proof = prove();
     const unproved = proof instanceof Promise ? await proof : proof;
-    if (unproved !== undefined) throw unproved.withEffect("none");
-    const epoch = this.#epoch;
-    const before = new Map<string, Offset | undefined>();
-    const ends = gathering.assignOffsets((target, key) => {
-      before.set(key, this.#ends.get(key));
-      return this.#endOf(target, key);
-    });
-    for (const [key, end] of ends) this.#ends.set(key, end);
-    this.#placing = gathering;
-    const batches: PlacedBatch[] = [];
-    const extents: { -readonly [K in keyof FrameExtent]: FrameExtent[K] }[] = [];
-    const chunks: Uint8Array[] = [];
-    let position = 0;
-    const createdAtMs = Math.max(0, Math.floor(runtime.clock.now()));
-    let sequence;
-    let records = 0;
-    try {
-      let turnBytes = 0;
-      for (const next of sealAhead(gathering, epoch)) {
-        const batch = next instanceof Promise ? await next : next;
-        const { topicId, partition, baseOffset, nextOffset, maxTimestampMs, bytes } = batch;
-        batches.push(batch);
-        chunks.push(bytes);
-        const last = extents.at(-1);
-        if (last !== undefined && last.partition === partition && last.topicId === topicId) {
-          last.nextOffset = nextOffset;
-          last.lengthBytes += bytes.length;
-          last.maxTimestampMs = Math.max(last.maxTimestampMs, maxTimestampMs);
-        } else {
-          const lengthBytes = bytes.length;
-          extents.push({ topicId, partition, baseOffset, nextOffset, position, lengthBytes, maxTimestampMs });
-        }
-        position += bytes.length;
-        records += nextOffset - baseOffset;
-        turnBytes += bytes.length;
-        if (turnBytes >= TURN_BYTES) {
-          turnBytes = 0;
-          await nextTurn();
-        }
-      }
-      const beganMs = runtime.clock.monotonic();
-      sequence = await journal.append({ epoch, createdAtMs, extents, chunks, payloadBytes: position });
-      this.#writeMs += (runtime.clock.monotonic() - beganMs - this.#writeMs) * WRITE_MS_WEIGHT;
-    } catch (error) {
-      // The next frame takes these offsets: its `prev` skips whatever of this one came to the disk.
-      for (const [key, end] of before) {
-        if (end === undefined) this.#ends.delete(key);
-        else this.#ends.set(key, end);
-      }
-      this.#placing = undefined;
-      throw error;
+    if (unproved !== undefined) {
+      this.#placed?.discard();
+      throw unproved.withEffect("none");
     }
+    const placed = (this.#placed ??= this.#place(gathering));
+    const { epoch, createdAtMs } = placed;
+    const { batches, bytes, records, encoded } = await placed.draft;
+    const beganMs = runtime.clock.monotonic();
+    const appending = journal.append(encoded);
+    if (this.#waiting.isFirstFull) this.#prepareAheadSoon();
+    const sequence = await appending;
+    this.#writeMs += (runtime.clock.monotonic() - beganMs - this.#writeMs) * WRITE_MS_WEIGHT;
     const again = prove();
     const late = again instanceof Promise ? await again : again;
-    return { frame: { sequence, epoch, createdAtMs, batches, bytes: position, records, gathering }, late };
+    return { frame: { sequence, epoch, createdAtMs, batches, bytes, records, gathering }, late };
+  }
+
+  #place(gathering: Gathering): FrameOnItsWay {
+    const { journal, runtime } = this.#options;
+    const createdAtMs = Math.max(0, Math.floor(runtime.clock.now()));
+    const endOf = this.#endOf.bind(this);
+    return new FrameOnItsWay(gathering, this.#epoch, createdAtMs, journal, this.#ends, endOf);
+  }
+
+  /** Not at once: whoever fills a frame is in the middle of an append, and a frame that is ready goes to the disk before. */
+  #prepareAheadSoon(): void {
+    if (this.#aheadScheduled || this.#ahead !== undefined) return;
+    this.#aheadScheduled = true;
+    afterThisTurn(() => {
+      this.#aheadScheduled = false;
+      if (this.#stopped || this.#placed === undefined || this.#ahead !== undefined || !this.#waiting.isFirstFull)
+        return;
+      this.#ahead = this.#place(this.#waiting.shift());
+    });
   }
 
   /** The frame is in the journal. The next one goes to the disk first: telling producers, and what they do then, takes as long. */
   #written(gathering: Gathering, frame: QueuedFrame, late: Proof): void {
     const { onFrame, leave } = this.#options;
-    this.#busy = false;
-    this.#placing = undefined;
+    this.#placed = undefined;
     this.#writing = undefined;
-    if (!this.#waiting.isEmpty) this.#writeNext();
+    if (!this.#isEmpty) this.#writeNext();
     leave(gathering.bytes);
     if (late === undefined) {
       gathering.reached("journaled", frame.epoch);
@@ -316,8 +311,17 @@ export class JournalStage {
   #giveUp(gathering: Gathering | undefined, error: TierlogError): void {
     const { leave } = this.#options;
     const none = error.withEffect("none");
+    // The next frame takes these offsets: its `prev` skips whatever of a failed one came to the disk.
+    const ahead = this.#ahead;
+    ahead?.withdraw(this.#ends);
+    ahead?.discard();
+    this.#ahead = undefined;
+    if (gathering !== undefined) {
+      this.#placed?.withdraw(this.#ends);
+      this.#placed = undefined;
+    }
     // Taken out first: each append that is told lets others in, and those belong to the next frame.
-    const behind = this.#waiting.takeAll();
+    const behind = [...(ahead === undefined ? [] : [ahead.gathering]), ...this.#waiting.takeAll()];
     this.#full?.cancel();
     this.#full = undefined;
     for (const failed of gathering === undefined ? behind : [gathering, ...behind]) {

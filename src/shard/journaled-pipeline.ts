@@ -63,8 +63,11 @@ export interface UploadLag {
   readonly ms: number;
 }
 
-/** Frames kept in memory for their upload and for readers at the end of the log; what comes on top stays on the disk. */
-const QUEUE_MEMORY_FACTOR = 2;
+/**
+ * Flushes whose frames are kept in memory for their upload and for readers at the end of the log: two on their way and one that gathers.
+ * What comes on top stays on the disk, and to read it back costs more than all else.
+ */
+const QUEUE_MEMORY_FACTOR = 3;
 const PROVE_AGAIN_MS = 250;
 /** How long the end of a pipeline waits for frames to be set aside. */
 const ENDING_MS = 1000;

@@ -1,6 +1,7 @@
 import type { ObjectKey } from "../domain.ts";
 import { CorruptionError, InvariantError, MissingObjectError } from "../errors.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { lend, recycle } from "../record/spare-buffers.ts";
 import { Semaphore } from "../runtime/mutex.ts";
 import type { TailChunk } from "./prepare.ts";
 
@@ -83,10 +84,11 @@ export class ObjectCache {
     };
   }
 
-  /** Keeps bytes of an object that was just written, so that consumers at the tail cost no request. Takes the chunks over. */
+  /** Keeps bytes of an object that was just written, so that consumers at the tail cost no request. Takes the chunks over: their memory is used again when they leave, unless they were read. */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
     // One that alone is too large would drive all others out and then not be kept either.
     const kept = chunks.filter(({ bytes }) => bytes.length <= this.#tailBytesMax);
+    for (const { bytes } of chunks) if (bytes.length > this.#tailBytesMax) recycle(bytes);
     if (kept.length > 0) this.#tail.set(key, kept);
     for (const chunk of kept) {
       this.#tailOrder.push({ key, chunk });
@@ -108,6 +110,7 @@ export class ObjectCache {
     // Chunks of one object are dropped in the order in which they were kept.
     left?.shift();
     if (left?.length === 0) this.#tail.delete(oldest.key);
+    recycle(oldest.chunk.bytes);
   }
 
   /**
@@ -153,6 +156,8 @@ export class ObjectCache {
       const chunk = chunks[at];
       if (chunk === undefined || chunk.position > position) return undefined;
       const part = chunk.bytes.subarray(position - chunk.position, end - chunk.position);
+      // Once it is read nobody knows for how long: readers keep views of it.
+      lend(part);
       parts.push(part);
       position += part.length;
     }

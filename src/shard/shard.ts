@@ -20,6 +20,7 @@ import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch, withMaxTimestamp } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
+import { recycle } from "../record/spare-buffers.ts";
 import { Mutex } from "../runtime/mutex.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Timeout } from "../runtime/timeout.ts";
@@ -500,8 +501,13 @@ export class Shard {
       cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes }]);
     }
     for (const { prepared } of flights) {
-      if (prepared?.object === undefined) continue;
+      if (prepared === undefined) continue;
       const { object, chunks, extents } = prepared;
+      if (object === undefined) {
+        // The link holds a copy of them, and that is what readers get.
+        for (const { bytes } of chunks) recycle(bytes);
+        continue;
+      }
       this.#storedBytes += object.sizeBytes;
       cache.keepTail(object.key, chunks);
       sparseIndexes.keep(object.key, extents);

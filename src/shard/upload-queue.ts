@@ -3,6 +3,7 @@ import { CorruptionError, InvariantError, NotFoundError } from "../errors.ts";
 import type { Frame } from "../journal/frame.ts";
 import type { Journal } from "../journal/journal.ts";
 import { readBatchHeader } from "../record/batch.ts";
+import { lend, recycle } from "../record/spare-buffers.ts";
 import type { Gathering } from "./pending.ts";
 import type { PlacedBatch } from "./prepare.ts";
 
@@ -110,7 +111,7 @@ export class UploadQueue {
     return this.#count === 0 ? undefined : (this.#frames[0]?.createdAtMs ?? this.#oldestMs);
   }
 
-  /** Frames in the order of their sequences. */
+  /** Frames in the order of their sequences. Takes their batches over. */
   push(frame: QueuedFrame): void {
     this.#note(frame, frame.batches, frame.bytes, frame.records);
     if (this.#spilled === undefined && this.#memoryBytes + frame.bytes <= this.#memoryBytesMax) {
@@ -119,6 +120,8 @@ export class UploadQueue {
     }
     this.#spilled ??= { after: this.#frames.at(-1)?.sequence ?? frame.sequence - 1, gatherings: new Map() };
     if (frame.gathering !== undefined) this.#spilled.gatherings.set(frame.sequence, frame.gathering);
+    // From now on the disk is where they are read.
+    for (const { bytes } of frame.batches) recycle(bytes);
   }
 
   /** A frame found in the journal: it stays on the disk until its turn. */
@@ -285,6 +288,7 @@ export class UploadQueue {
     for (const batch of batches ?? []) {
       if (batch.partition !== id.partition || batch.topicId !== id.topicId || batch.nextOffset <= from) continue;
       if (found.length > 0 && bytes >= maxBytes) break;
+      lend(batch.bytes);
       found.push(batch);
       bytes += batch.bytes.length;
     }

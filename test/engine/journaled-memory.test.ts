@@ -29,7 +29,7 @@ test("I6: a backlog of many times flush.max_bytes stays on the disk, while it gr
     journaled: unknown[];
   };
   expect([lagMiB, journaled]).toEqual([192, []]);
-  // About 60 MiB: heap, buffers of the journal, and twice flush.max_bytes of frames.
+  // About 60 MiB: heap, buffers of the journal, and three times flush.max_bytes of frames.
   expect(grownAwayBytes).toBeLessThan(110 * MIB);
   expect(grownBytes).toBeLessThan(110 * MIB);
 }, 60_000);

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 
 import { nextTurn } from "../../src/runtime/turn.ts";
 
-test("one of those that wait goes on in each turn, first come first served", async () => {
+/** Runs three tasks side by side that give way before each of their steps; in which turn each step was, in order. */
+async function sideBySide(steps: number, step: () => void): Promise<[task: string, turn: number][]> {
   let turn = 0;
   let counting = true;
   const count = (): void => {
@@ -10,15 +11,32 @@ test("one of those that wait goes on in each turn, first come first served", asy
     if (counting) setImmediate(count);
   };
   setImmediate(count);
-  const steps: [string, number][] = [];
+  const done: [string, number][] = [];
   const task = async (name: string): Promise<void> => {
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < steps; i++) {
       await nextTurn();
-      steps.push([name, turn]);
+      step();
+      done.push([name, turn]);
     }
   };
   await Promise.all([task("a"), task("b"), task("c")]);
   counting = false;
-  expect(steps.map(([name]) => name).join("")).toBe("abcabcabc");
-  expect(new Set(steps.map(([, inTurn]) => inTurn)).size).toBe(9);
+  return done;
+}
+
+test("those that wait go on first come first served; a step that takes long has a turn for itself", async () => {
+  const done = await sideBySide(3, () => {
+    const beganMs = performance.now();
+    while (performance.now() < beganMs + 1);
+  });
+  expect(done.map(([name]) => name).join("")).toBe("abcabcabc");
+  expect(new Set(done.map(([, turn]) => turn)).size).toBe(9);
+});
+
+test("short steps share turns", async () => {
+  const done = await sideBySide(3000, () => undefined);
+  expect(done.map(([name]) => name).join("")).toBe("abc".repeat(3000));
+  const turns = new Set(done.map(([, turn]) => turn)).size;
+  expect(turns).toBeLessThan(9000);
+  expect(turns).toBeGreaterThan(1);
 });

@@ -4,6 +4,7 @@ import type { ObjectKey } from "../../src/domain.ts";
 import { ObjectStoreError } from "../../src/errors.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { takeForBatch } from "../../src/record/spare-buffers.ts";
 import { ObjectCache } from "../../src/shard/object-cache.ts";
 import { Cluster, readAll, testConfig, values } from "../support/engine.ts";
 
@@ -145,6 +146,19 @@ describe("the tail", () => {
     cache.keepTail(KEY, [{ position: 0, bytes: content(1000) }]);
     cache.keepTail(OTHER, [{ position: 0, bytes: content(1001) }]);
     expect(cache.metrics().bytes).toBe(1000);
+  });
+
+  test("the memory of what leaves it unread serves the next batch; what was read stays as it was", async () => {
+    const cache = open({ tailBytes: 40_000 });
+    const chunks = [0, 1].map((i) => ({ position: i * 20_000, bytes: takeForBatch(20_000).fill(i + 1) }));
+    cache.keepTail(KEY, chunks);
+    const read = await cache.read(KEY, 20_005, 20_010);
+    const none = takeForBatch(20_000);
+    cache.keepTail(OTHER, [{ position: 0, bytes: new Uint8Array(40_000) }]);
+    const next = [takeForBatch(20_000).fill(9), takeForBatch(20_000).fill(9)];
+    const usedAgain = chunks.map(({ bytes }) => [none, ...next].findIndex(({ buffer }) => buffer === bytes.buffer));
+    expect(usedAgain).toEqual([1, -1]);
+    expect([...read]).toEqual([2, 2, 2, 2, 2]);
   });
 
   test("an object kept in chunks is served across them; where a chunk was dropped or never kept, the store is asked", async () => {

@@ -6,7 +6,7 @@ import { compressLz4, type Compression } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import { recordBodyBytes, writeRecord } from "./record-encoder.ts";
 import type { LogRecord } from "./record.ts";
-import { giveBack, takeBuffer } from "./spare-buffers.ts";
+import { giveBack, takeBuffer, takeMemory } from "./spare-buffers.ts";
 import { sizeOfVarint } from "./varint.ts";
 
 export { checkRecords } from "./check-records.ts";
@@ -18,8 +18,10 @@ const NO_BUFFER = Buffer.alloc(0);
 const MAX_BYTES_LIMIT = 2 ** 30;
 
 export interface SealedBatch {
-  /** One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds no larger buffer alive. */
+  /** One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds no much larger buffer alive. */
   readonly bytes: Uint8Array;
+  /** The memory below `bytes`, for `giveBack` once nobody reads them any more. undefined: not worth it, the collector takes it. */
+  readonly spare: Buffer | undefined;
   readonly recordCount: number;
   readonly baseOffset: Offset;
   /** First offset after the batch. */
@@ -122,11 +124,7 @@ export class BatchBuilder {
     // Whoever keeps the builder keeps no bytes.
     this.#buffer = NO_BUFFER;
     const batch = buffer.subarray(0, this.#sizeBytes);
-    const finish = (frame: Uint8Array | undefined): SealedBatch => {
-      const sealed = this.#finish(batch, frame);
-      giveBack(buffer);
-      return sealed;
-    };
+    const finish = (frame: Uint8Array | undefined): SealedBatch => this.#finish(buffer, batch, frame);
     if (compression === "none") return finish(undefined);
     const frame = compressLz4(batch.subarray(BATCH_HEADER_BYTES));
     return frame instanceof Uint8Array ? finish(frame) : frame.then(finish);
@@ -153,7 +151,7 @@ export class BatchBuilder {
   }
 
   #grow(neededBytes: number): void {
-    const larger = takeBuffer(neededBytes);
+    const larger = takeBuffer(Math.max(neededBytes, Math.min(2 * this.#buffer.length, this.#maxBytes)));
     larger.set(this.#buffer.subarray(0, this.#sizeBytes));
     giveBack(this.#buffer);
     this.#buffer = larger;
@@ -166,12 +164,17 @@ export class BatchBuilder {
     }
   }
 
-  /** `frame`: the compressed records of `batch`; it counts only where it is smaller. */
-  #finish(batch: Buffer, frame: Uint8Array | undefined): SealedBatch {
+  /** `frame`: the compressed records of `batch`, which lies in `buffer`; it counts only where it is smaller. */
+  #finish(buffer: Buffer, batch: Buffer, frame: Uint8Array | undefined): SealedBatch {
     const smaller = frame !== undefined && BATCH_HEADER_BYTES + frame.length < batch.length ? frame : undefined;
-    const bytes = Buffer.allocUnsafeSlow(smaller === undefined ? batch.length : BATCH_HEADER_BYTES + smaller.length);
-    if (smaller === undefined) bytes.set(batch);
-    else bytes.set(smaller, BATCH_HEADER_BYTES);
+    const sizeBytes = smaller === undefined ? batch.length : BATCH_HEADER_BYTES + smaller.length;
+    const inPlace = smaller === undefined && isWellFilled(buffer, sizeBytes);
+    const { bytes, spare } = inPlace ? { bytes: batch, spare: buffer } : takeMemory(sizeBytes);
+    if (!inPlace) {
+      if (smaller === undefined) bytes.set(batch);
+      else bytes.set(smaller, BATCH_HEADER_BYTES);
+      giveBack(buffer);
+    }
     writeBatchHeader(bytes, {
       baseOffset: this.#baseOffset,
       epoch: this.#epoch,
@@ -183,10 +186,16 @@ export class BatchBuilder {
     writeInt32(bytes, CRC_AT, crc32c(bytes.subarray(CRC_FROM)));
     return {
       bytes,
+      spare,
       recordCount: this.#recordCount,
       baseOffset: this.#baseOffset,
       nextOffset: this.nextOffset,
       maxTimestampMs: this.#maxTimestampMs,
     };
   }
+}
+
+/** The batch need not be copied out of `buffer`. */
+function isWellFilled(buffer: Buffer, sizeBytes: number): boolean {
+  return sizeBytes * 8 >= buffer.length * 7;
 }

@@ -101,5 +101,6 @@ function place(target: AppendTarget, sealed: SealedBatch, baseOffset: Offset, ep
     nextOffset: (baseOffset + sealed.recordCount) as Offset,
     maxTimestampMs: sealed.maxTimestampMs,
     bytes: sealed.bytes,
+    spare: sealed.spare,
   };
 }

@@ -247,7 +247,8 @@ export class JournalStage {
       for (const next of sealAhead(gathering, epoch)) {
         const batch = next instanceof Promise ? await next : next;
         const { topicId, partition, baseOffset, nextOffset, maxTimestampMs, bytes } = batch;
-        batches.push(batch);
+        // Readers of what is journaled get these bytes, and may hold them longer than the tail does.
+        batches.push({ ...batch, spare: undefined });
         chunks.push(bytes);
         const last = extents.at(-1);
         if (last !== undefined && last.partition === partition && last.topicId === topicId) {

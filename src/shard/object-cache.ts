@@ -1,6 +1,7 @@
 import type { ObjectKey } from "../domain.ts";
 import { CorruptionError, InvariantError, MissingObjectError } from "../errors.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { giveBack } from "../record/spare-buffers.ts";
 import { Semaphore } from "../runtime/mutex.ts";
 import type { TailChunk } from "./prepare.ts";
 
@@ -32,6 +33,16 @@ interface Entry {
   sizeBytes: number;
 }
 
+interface KeptChunk {
+  readonly key: ObjectKey;
+  readonly position: number;
+  readonly bytes: Uint8Array;
+  /** Of the memory below. */
+  readonly heldBytes: number;
+  /** undefined from the moment on that a reader got a view of it: nobody knows how long it is read. */
+  spare: Buffer | undefined;
+}
+
 const BLOCK_BYTES = 8 * 1024 * 1024;
 const FETCHES_MAX = 16;
 const TOUCHED_MAX = 4096;
@@ -50,9 +61,9 @@ export class ObjectCache {
   readonly #blockBytes: number;
   readonly #fetches = new Semaphore(FETCHES_MAX);
   /** Of each object what is still kept, in order of position. */
-  readonly #tail = new Map<ObjectKey, TailChunk[]>();
+  readonly #tail = new Map<ObjectKey, KeptChunk[]>();
   /** All chunks kept, oldest first. */
-  readonly #tailOrder: { readonly key: ObjectKey; readonly chunk: TailChunk }[] = [];
+  readonly #tailOrder: KeptChunk[] = [];
   #tailOldest = 0;
   #tailBytes = 0;
   /** Insertion order is the order of use, oldest first. */
@@ -85,13 +96,19 @@ export class ObjectCache {
 
   /** Keeps bytes of an object that was just written, so that consumers at the tail cost no request. Takes the chunks over. */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
-    // One that alone is too large would drive all others out and then not be kept either.
-    const kept = chunks.filter(({ bytes }) => bytes.length <= this.#tailBytesMax);
-    if (kept.length > 0) this.#tail.set(key, kept);
-    for (const chunk of kept) {
-      this.#tailOrder.push({ key, chunk });
-      this.#tailBytes += chunk.bytes.length;
+    const kept: KeptChunk[] = [];
+    for (const { position, bytes, spare } of chunks) {
+      // One that alone is too large would drive all others out and then not be kept either.
+      if (bytes.length > this.#tailBytesMax) {
+        if (spare !== undefined) giveBack(spare);
+        continue;
+      }
+      const chunk = { key, position, bytes, heldBytes: spare?.length ?? bytes.length, spare };
+      kept.push(chunk);
+      this.#tailOrder.push(chunk);
+      this.#tailBytes += chunk.heldBytes;
     }
+    if (kept.length > 0) this.#tail.set(key, kept);
     while (this.#tailBytes > this.#tailBytesMax) this.#dropOldest();
     // The order is a queue: its dead front goes when it is half of it, which costs O(1) a chunk.
     if (this.#tailOldest > 1024 && this.#tailOldest * 2 > this.#tailOrder.length) {
@@ -103,7 +120,8 @@ export class ObjectCache {
   #dropOldest(): void {
     const oldest = this.#tailOrder[this.#tailOldest++];
     if (oldest === undefined) throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
-    this.#tailBytes -= oldest.chunk.bytes.length;
+    this.#tailBytes -= oldest.heldBytes;
+    if (oldest.spare !== undefined) giveBack(oldest.spare);
     const left = this.#tail.get(oldest.key);
     // Chunks of one object are dropped in the order in which they were kept.
     left?.shift();
@@ -149,6 +167,7 @@ export class ObjectCache {
     if (chunks === undefined) return undefined;
     let at = firstEndingBehind(chunks, start);
     const parts: Uint8Array[] = [];
+    const first = chunks[at];
     for (let position = start; position < end; at++) {
       const chunk = chunks[at];
       if (chunk === undefined || chunk.position > position) return undefined;
@@ -156,7 +175,9 @@ export class ObjectCache {
       parts.push(part);
       position += part.length;
     }
-    return parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    if (parts.length !== 1) return Buffer.concat(parts);
+    if (first !== undefined) first.spare = undefined;
+    return parts[0];
   }
 
   #find(key: ObjectKey, start: number, end: number): Entry | undefined {
@@ -224,7 +245,7 @@ export class ObjectCache {
 }
 
 /** Index of the first chunk that reaches past `position`. */
-function firstEndingBehind(chunks: readonly TailChunk[], position: number): number {
+function firstEndingBehind(chunks: readonly KeptChunk[], position: number): number {
   let low = 0;
   let high = chunks.length;
   while (low < high) {

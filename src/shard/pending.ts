@@ -4,6 +4,7 @@ import { BatchBuilder, type SealedBatch } from "../record/batch-builder.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord } from "../record/record.ts";
+import { takeMemory } from "../record/spare-buffers.ts";
 
 /** The partition of appends, and how their batches are stored. */
 export interface AppendTarget {
@@ -103,7 +104,9 @@ export class PendingBatch {
     const { recordCount, baseOffset, nextOffset, maxTimestampMs } = headerOf(source);
     // A copy: offsets are written into it, the same batch may be on its way to several partitions, and after the ack the buffer
     // is the caller's again, while readers at the tail still use these bytes.
-    return { bytes: new Uint8Array(source), recordCount, baseOffset, nextOffset, maxTimestampMs };
+    const { bytes, spare } = takeMemory(source.length);
+    bytes.set(source);
+    return { bytes, spare, recordCount, baseOffset, nextOffset, maxTimestampMs };
   }
 
   /** Acknowledges the appends that end here and asked for no more than `level`: how many. REQUIRES: `assign` was called. */

@@ -18,12 +18,16 @@ export interface PlacedBatch extends PartitionId {
   readonly nextOffset: Offset;
   readonly maxTimestampMs: number;
   readonly bytes: Uint8Array;
+  /** The memory below `bytes`, where nobody but the flush holds them: see `SealedBatch`. */
+  readonly spare?: Buffer | undefined;
 }
 
 /** Bytes kept for readers at the tail. */
 export interface TailChunk {
   readonly position: number;
   readonly bytes: Uint8Array;
+  /** The memory below `bytes`, for `giveBack` by who drops the chunk, where nobody else has seen them. */
+  readonly spare?: Buffer | undefined;
 }
 
 /** A flush whose bytes are ready to be named by a link, or a change. */
@@ -72,7 +76,7 @@ export async function prepareBatches(
       const batch = next instanceof Promise ? await next : next;
       signal.throwIfAborted();
       const { bytes, baseOffset, nextOffset, maxTimestampMs } = batch;
-      chunks.push({ position: directory.position, bytes });
+      chunks.push({ position: directory.position, bytes, spare: batch.spare });
       directory.add(batch, batch.epoch, { baseOffset, nextOffset, lengthBytes: bytes.length, maxTimestampMs });
       if (object !== undefined) {
         gone ??= await goneWhile(object.writer.write(bytes));

@@ -20,6 +20,7 @@ import { checkRecords } from "../record/batch-builder.ts";
 import { checkEncodedBatch, withMaxTimestamp } from "../record/batch.ts";
 import { copyRecords } from "../record/copy-records.ts";
 import type { LogRecord } from "../record/record.ts";
+import { giveBack } from "../record/spare-buffers.ts";
 import { Mutex } from "../runtime/mutex.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Timeout } from "../runtime/timeout.ts";
@@ -497,11 +498,16 @@ export class Shard {
     // Else it is a change: nobody reads bytes of it.
     if (commit.link.entries.some(({ type }) => type === "append")) {
       this.#committedLinks++;
-      cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes }]);
+      cache.keepTail(commit.key, [{ position: 0, bytes: commit.bytes, spare: commit.spare }]);
     }
     for (const { prepared } of flights) {
-      if (prepared?.object === undefined) continue;
+      if (prepared === undefined) continue;
       const { object, chunks, extents } = prepared;
+      if (object === undefined) {
+        // Their bytes are in the link; of the chunks nobody knows.
+        for (const { spare } of chunks) if (spare !== undefined) giveBack(spare);
+        continue;
+      }
       this.#storedBytes += object.sizeBytes;
       cache.keepTail(object.key, chunks);
       sparseIndexes.keep(object.key, extents);

@@ -4,6 +4,8 @@ import type { ObjectKey } from "../../src/domain.ts";
 import { ObjectStoreError } from "../../src/errors.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { decodeRecords } from "../../src/record/batch.ts";
+import { takeBuffer, takeMemory } from "../../src/record/spare-buffers.ts";
 import { ObjectCache } from "../../src/shard/object-cache.ts";
 import { Cluster, readAll, testConfig, values } from "../support/engine.ts";
 
@@ -164,7 +166,54 @@ describe("the tail", () => {
     await expectBytes(cache, KEY, 0, 10);
     expect(asked).toEqual(["object 850-950", "object 0-10"]);
   });
+
+  test("memory of what is dropped is used again, but not where a reader got a view of it", async () => {
+    const cache = open({ tailBytes: 50_000 });
+    const [unread, read] = [takeMemory(20_000), takeMemory(20_000)];
+    read.bytes.fill(1);
+    cache.keepTail(KEY, [{ position: 0, ...unread }]);
+    cache.keepTail(OTHER, [{ position: 0, ...read }]);
+    const view = await cache.read(OTHER, 10, 20);
+    cache.keepTail("index/0000/third" as ObjectKey, [{ position: 0, bytes: content(50_000) }]);
+    const taken = Array.from({ length: 4 }, () => takeBuffer(20_000));
+    for (const buffer of taken) buffer.fill(2);
+    expect([taken.includes(unread.spare!), taken.includes(read.spare!)]).toEqual([true, false]);
+    expect([...view]).toEqual(Array.from({ length: 10 }, () => 1));
+  });
 });
+
+test.each([
+  ["inline in a link", 10, 30_000, 512 * 1024],
+  ["of a data object", 150, 100_000, 4 * 1024 * 1024],
+])(
+  "what a reader got at the tail stays as it was, whatever is appended behind it: %s",
+  async (_, records, size, tail) => {
+    const cluster = new Cluster();
+    const config = testConfig({
+      cache: { tailSizeBytes: tail },
+      flush: { lingerMs: 1 },
+      storage: { object: { multipartPartSizeBytes: 5 * 1024 * 1024 } },
+    });
+    const engine = await cluster.open(config);
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const textsOf = (round: number): string[] =>
+      Array.from({ length: records }, (__, i) => `${round} ${i} `.repeat(size / 6));
+    const kept: { round: number; batches: readonly Uint8Array[] }[] = [];
+    for (let round = 0; round < 6; round++) {
+      const { nextOffset } = await partition.append(values(...textsOf(round)));
+      kept.push({ round, batches: (await partition.read({ from: nextOffset - 1 })).batches });
+    }
+    for (const { round, batches } of kept) {
+      const found = batches.flatMap((batch) => decodeRecords(batch, { key: "read", position: 0 }));
+      expect(found.length).toBeGreaterThan(0);
+      const expected = new Set(textsOf(round));
+      expect(found.every(({ value }) => expected.has(Buffer.from(value ?? []).toString()))).toBe(true);
+    }
+    expect(engine.metrics().cache.tailHits).toBeGreaterThan(0);
+    await cluster.close();
+  },
+);
 
 test.each([
   ["kept", 64 * 1024 * 1024],

@@ -1,5 +1,5 @@
-/** Kept of all sizes together, for the whole process: as much as one flush of the default `flush.max_bytes` takes. */
-const KEPT_BYTES_MAX = 32 * 1024 * 1024;
+/** Kept of all sizes together, for the whole process: two flushes of the default `flush.max_bytes`, one that gathers and one on its way. */
+const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 const SIZE_MIN = 1024;
 /** Less is not worth keeping in a list of its own: thousands of partitions have batches of some hundred bytes. */
 const MEMORY_BYTES_MIN = 4096;

@@ -266,7 +266,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
             Key: keyPrefix + key,
             Body: body,
             ContentLength: body.length,
-            ...(unsigned ? { ChecksumCRC32C: await crc32cHeader(body) } : {}),
+            ...(unsigned ? { ChecksumCRC32C: await crc32cHeader(body, options.crc32c) } : {}),
             ...conditionHeader(options.condition, settings.ifMatchEtag),
           }),
           { abortSignal: attemptSignal },

@@ -46,9 +46,17 @@ export class BatchBuilder {
   #maxTimestampMs = 0;
   #sealed = false;
 
-  /** `maxBytes` bounds the whole batch before compression, its header included. */
-  constructor(options: { readonly baseOffset: Offset; readonly epoch: Epoch; readonly maxBytes: number }) {
-    const { baseOffset, epoch, maxBytes } = options;
+  /**
+   * `maxBytes` bounds the whole batch before compression, its header included. `expectedBytes`: what it will probably come to; a batch
+   * that grows is copied on its way, about once.
+   */
+  constructor(options: {
+    readonly baseOffset: Offset;
+    readonly epoch: Epoch;
+    readonly maxBytes: number;
+    readonly expectedBytes?: number;
+  }) {
+    const { baseOffset, epoch, maxBytes, expectedBytes = 0 } = options;
     if (!Number.isSafeInteger(maxBytes) || maxBytes <= BATCH_HEADER_BYTES || maxBytes > MAX_BYTES_LIMIT) {
       throw new InvalidArgumentError(
         "maxBytes",
@@ -67,7 +75,7 @@ export class BatchBuilder {
     this.#baseOffset = baseOffset;
     this.#epoch = epoch;
     this.#maxBytes = maxBytes;
-    this.#buffer = takeBuffer(FIRST_BUFFER_BYTES);
+    this.#buffer = takeBuffer(Math.min(Math.max(FIRST_BUFFER_BYTES, expectedBytes), maxBytes));
   }
 
   get recordCount(): number {

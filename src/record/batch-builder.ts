@@ -102,7 +102,7 @@ export class BatchBuilder {
     const recordCount = this.#recordCount;
     const maxTimestampMs = this.#maxTimestampMs;
     for (let i = start; i < end; i++) {
-      if (this.#add(records[i], nowMs)) continue;
+      if (this.#add(records[i], nowMs, end - i)) continue;
       // The base timestamp needs no way back: the first record sets it.
       this.#sizeBytes = sizeBytes;
       this.#recordCount = recordCount;
@@ -116,7 +116,7 @@ export class BatchBuilder {
   appendSome(records: readonly LogRecord[], start: number, nowMs: number): number {
     this.#checkUsable(nowMs);
     let i = start;
-    while (i < records.length && this.#add(records[i], nowMs)) i++;
+    while (i < records.length && this.#add(records[i], nowMs, records.length - i)) i++;
     return i - start;
   }
 
@@ -138,14 +138,16 @@ export class BatchBuilder {
     return frame instanceof Uint8Array ? finish(frame) : frame.then(finish);
   }
 
-  #add(record: LogRecord | undefined, nowMs: number): boolean {
+  /** `left`: how many there are to come, this one included. */
+  #add(record: LogRecord | undefined, nowMs: number, left: number): boolean {
     if (record === undefined) throw new InvariantError("append beyond the end of the records");
     const timestampMs = record.timestampMs ?? nowMs;
     const timestampDelta = this.#recordCount === 0 ? 0 : timestampMs - this.#baseTimestampMs;
     const body = recordBodyBytes(record, timestampDelta, this.#recordCount);
     const end = this.#sizeBytes + sizeOfVarint(body) + body;
     if (end > this.#maxBytes) return false;
-    if (end > this.#buffer.length) this.#grow(end);
+    // The others may be as large: growing step by step copies what is there again and again.
+    if (end > this.#buffer.length) this.#grow(Math.min(this.#sizeBytes + left * (end - this.#sizeBytes), this.#maxBytes));
     writeRecord(this.#buffer, this.#sizeBytes, body, record, timestampDelta, this.#recordCount);
     if (this.#recordCount === 0) {
       this.#baseTimestampMs = timestampMs;

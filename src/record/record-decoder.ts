@@ -1,11 +1,11 @@
 import type { Offset } from "../domain.ts";
 import type { BatchHeader } from "./batch-header.ts";
-import type { RecordHeader, StoredRecord } from "./record.ts";
+import { RecordWalk } from "./record-walk.ts";
+import { NO_HEADERS, type RecordHeader, type StoredRecord } from "./record.ts";
 import { holdsUtf8, readUtf8 } from "./utf8.ts";
 import { VarintReader } from "./varint.ts";
 import type { Problem } from "./where.ts";
 
-const NO_HEADERS: readonly RecordHeader[] = Object.freeze([]);
 /** One byte each: key length, value length. */
 const HEADER_BYTES_MIN = 2;
 
@@ -22,50 +22,71 @@ export function walkRecords(
   problem: Problem,
   into?: StoredRecord[],
 ): number {
-  let maxTimestampMs = 0;
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const reader = new VarintReader(buffer, start, bytes.length, problem);
-  for (let index = 0; index < header.recordCount; index++) {
-    const length = reader.varint("a record length");
-    const recordEnd = reader.skip(length, "a record") + length;
-    reader.position = recordEnd - length;
-    reader.end = recordEnd;
-    // Attributes of a record: unused in v2, ignored by Kafka too.
-    reader.byte("a record");
-    const timestampAt = reader.position;
-    const timestampMs = header.baseTimestampMs + reader.varlong("a timestamp delta");
-    if (!Number.isSafeInteger(timestampMs) || timestampMs < 0) {
-      throw problem(timestampAt, `timestamp ${timestampMs} is negative or no safe integer`);
-    }
-    if (timestampMs > maxTimestampMs) maxTimestampMs = timestampMs;
-    const offsetAt = reader.position;
-    const offsetDelta = reader.varint("an offset delta");
-    if (offsetDelta !== index) throw problem(offsetAt, `offset delta ${offsetDelta} on record ${index} of its batch`);
+  const at = new RecordWalk(start);
+  let reader: VarintReader | undefined;
+  for (;;) {
+    at.skipPlain(bytes, header, into);
+    if (at.index === header.recordCount) break;
+    reader ??= readerOf(bytes, problem);
+    reader.position = at.position;
+    const timestampMs = anyRecord(reader, bytes, header, at.index, problem, into);
+    if (timestampMs > at.maxTimestampMs) at.maxTimestampMs = timestampMs;
+    at.position = reader.position;
+    at.index++;
+  }
+  const left = bytes.length - at.position;
+  if (left !== 0) throw problem(at.position, `${left} bytes follow the last record`);
+  return at.maxTimestampMs;
+}
 
-    const keyLength = nullableLength(reader, "a key", problem);
-    const keyAt = reader.skip(Math.max(0, keyLength), "a key");
-    const valueLength = nullableLength(reader, "a value", problem);
-    const valueAt = reader.skip(Math.max(0, valueLength), "a value");
-    const headers = into === undefined ? skipHeaders(reader, problem) : readHeaders(reader, bytes, problem);
-    if (reader.position !== recordEnd) {
-      throw problem(
-        reader.position,
-        `${recordEnd - reader.position} bytes are left over in record ${index} of its batch`,
-      );
-    }
-    reader.end = bytes.length;
-    into?.push({
-      offset: (header.baseOffset + index) as Offset,
-      timestampMs,
-      key: keyLength < 0 ? null : bytes.subarray(keyAt, keyAt + keyLength),
-      value: valueLength < 0 ? null : bytes.subarray(valueAt, valueAt + valueLength),
-      headers,
-    });
+function readerOf(bytes: Uint8Array, problem: Problem): VarintReader {
+  return new VarintReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length, problem);
+}
+
+/** Reads record `index`, whatever its shape, and steps behind it. Returns its timestamp. */
+function anyRecord(
+  reader: VarintReader,
+  bytes: Uint8Array,
+  header: BatchHeader,
+  index: number,
+  problem: Problem,
+  into: StoredRecord[] | undefined,
+): number {
+  const length = reader.varint("a record length");
+  const recordEnd = reader.skip(length, "a record") + length;
+  reader.position = recordEnd - length;
+  reader.end = recordEnd;
+  // Attributes of a record: unused in v2, ignored by Kafka too.
+  reader.byte("a record");
+  const timestampAt = reader.position;
+  const timestampMs = header.baseTimestampMs + reader.varlong("a timestamp delta");
+  if (!Number.isSafeInteger(timestampMs) || timestampMs < 0) {
+    throw problem(timestampAt, `timestamp ${timestampMs} is negative or no safe integer`);
   }
-  if (reader.position !== bytes.length) {
-    throw problem(reader.position, `${bytes.length - reader.position} bytes follow the last record`);
+  const offsetAt = reader.position;
+  const offsetDelta = reader.varint("an offset delta");
+  if (offsetDelta !== index) throw problem(offsetAt, `offset delta ${offsetDelta} on record ${index} of its batch`);
+
+  const keyLength = nullableLength(reader, "a key", problem);
+  const keyAt = reader.skip(Math.max(0, keyLength), "a key");
+  const valueLength = nullableLength(reader, "a value", problem);
+  const valueAt = reader.skip(Math.max(0, valueLength), "a value");
+  const headers = into === undefined ? skipHeaders(reader, problem) : readHeaders(reader, bytes, problem);
+  if (reader.position !== recordEnd) {
+    throw problem(
+      reader.position,
+      `${recordEnd - reader.position} bytes are left over in record ${index} of its batch`,
+    );
   }
-  return maxTimestampMs;
+  reader.end = bytes.length;
+  into?.push({
+    offset: (header.baseOffset + index) as Offset,
+    timestampMs,
+    key: keyLength < 0 ? null : bytes.subarray(keyAt, keyAt + keyLength),
+    value: valueLength < 0 ? null : bytes.subarray(valueAt, valueAt + valueLength),
+    headers,
+  });
+  return timestampMs;
 }
 
 /**
@@ -79,8 +100,8 @@ export function walkTimestamps(
   problem: Problem,
   visit: (index: number, timestampMs: number) => boolean,
 ): void {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const reader = new VarintReader(buffer, start, bytes.length, problem);
+  const reader = readerOf(bytes, problem);
+  reader.position = start;
   for (let index = 0; index < header.recordCount; index++) {
     const length = reader.varint("a record length");
     const recordEnd = reader.skip(length, "a record") + length;

@@ -6,6 +6,8 @@ export interface RecordHeader {
   readonly value: Uint8Array | null;
 }
 
+export const NO_HEADERS: readonly RecordHeader[] = Object.freeze([]);
+
 /** What a producer appends. Array and buffers are copied before `append` returns: the caller may use them again at once. */
 export interface LogRecord {
   /** Absent means null; null is kept apart from empty. */

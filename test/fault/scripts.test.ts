@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { FAULT_KINDS } from "../../src/testing/fault.ts";
 import { runScript, type Progress, type ScriptReport } from "./script-run.ts";
 
-const SCRIPTS = Number(process.env["TIERLOG_TEST_FAULT_SCRIPTS"] ?? 10);
+const SCRIPTS = Number(process.env["TIERLOG_TEST_FAULT_SCRIPTS"] ?? 6);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 /** They wait most of the time: for timeouts, delays and backoff. */
 const AT_ONCE = 6;

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 
 import { History } from "./history.ts";
 
-const HISTORIES = Number(process.env["TIERLOG_TEST_HISTORIES"] ?? 1500);
+const HISTORIES = Number(process.env["TIERLOG_TEST_HISTORIES"] ?? 1000);
 const SEED = Number(process.env["TIERLOG_TEST_SEED"] ?? 1);
 
 /** Each must have happened somewhere, or the histories prove less than they claim. */

@@ -110,8 +110,8 @@ export async function undiciPuts(sink, body) {
   };
 }
 
-/** lib-storage's `Upload` of `body`, or how to get it. */
-export async function libStorageUploads(sink, body, { tuned, partSize, queueSize }) {
+/** lib-storage's `Upload` of `body`, or how to get it. `checksum`: of each part, "CRC32" is the one that the SDK has in native code. */
+export async function libStorageUploads(sink, body, { tuned, partSize, queueSize, checksum }) {
   const [storage, s3] = [await importPeer("@aws-sdk/lib-storage"), await importPeer("@aws-sdk/client-s3")];
   if (storage.skipped !== undefined) return storage;
   if (s3.skipped !== undefined) return s3;
@@ -120,7 +120,12 @@ export async function libStorageUploads(sink, body, { tuned, partSize, queueSize
   const upload = (given) =>
     new storage.Upload({
       client,
-      params: { Bucket: NULL_BUCKET, Key: `data/${++n}`, Body: given },
+      params: {
+        Bucket: NULL_BUCKET,
+        Key: `data/${++n}`,
+        Body: given,
+        ...(checksum === undefined ? {} : { ChecksumAlgorithm: checksum }),
+      },
       ...(partSize === undefined ? {} : { partSize }),
       ...(queueSize === undefined ? {} : { queueSize }),
     }).done();

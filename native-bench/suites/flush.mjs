@@ -27,7 +27,7 @@ export const flush = {
   name: "flush",
   mode:
     "bytes to the null S3 sink: one PUT of 8 MiB, 4 at a time; multipart 64 MiB, 4 parts at a time. tierlog: payload unsigned, CRC-32C; " +
-    "default clients: SHA-256 signed, CRC-32; tuned: neither",
+    "default clients: SHA-256 signed, CRC-32; tuned: neither, unless it says so",
   blindSpots: [
     "bodies are Buffers of the same bytes again and again: they are in the processor's cache more than real ones",
   ],
@@ -108,19 +108,16 @@ async function multipart(run, sink, partBytes) {
   const isDefault = partBytes === 8 * MIB;
   const id = isDefault ? "flush.multipart" : `flush.multipart.${partBytes / MIB}MiB`;
   const limit = PARTS_IN_FLIGHT * partBytes + SLACK_BYTES;
+  const tuned = { tuned: true, partSize: partBytes, queueSize: PARTS_IN_FLIGHT };
   const result = await compare(run, {
     name: `flush, multipart, parts of ${partBytes / MIB} MiB`,
     turnMs: Math.max(300, run.turnMs),
     contestants: {
       tierlog: withMemory(withCpu(appender(() => writerOf(sink, body, partBytes), load))),
       default: withMemory(withCpu(appender(() => libStorageUploads(sink, body, { tuned: false }), load))),
-      tuned: withMemory(
-        withCpu(
-          appender(
-            () => libStorageUploads(sink, body, { tuned: true, partSize: partBytes, queueSize: PARTS_IN_FLIGHT }),
-            load,
-          ),
-        ),
+      tuned: withMemory(withCpu(appender(() => libStorageUploads(sink, body, tuned), load))),
+      checked: withMemory(
+        withCpu(appender(() => libStorageUploads(sink, body, { ...tuned, checksum: "CRC32" }), load)),
       ),
       limit: { open: async () => ({ turn: async () => ({ memory: limit }) }) },
     },
@@ -131,6 +128,11 @@ async function multipart(run, sink, partBytes) {
     ...row,
     id: `${id}.tuned`,
     other: ["tuned", "bytesPerSecond", "lib-storage tuned, same parts"],
+  });
+  addRow(run, result, {
+    ...row,
+    id: `${id}.checked`,
+    other: ["checked", "bytesPerSecond", "lib-storage tuned, with a CRC-32 of each part"],
   });
   addRow(run, result, { ...row, id: `${id}.default`, other: ["default", "bytesPerSecond", "lib-storage as it comes"] });
   addRow(run, result, {

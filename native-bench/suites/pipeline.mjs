@@ -13,17 +13,19 @@ const MIB = 1024 * KIB;
 const PARTITIONS = 16;
 const RECORDS = 64;
 const APPEND_BYTES = RECORDS * KIB;
-const FLAGS = { "system.flush.linger": "20ms" };
+/** 32 MiB on their way: two flushes, so that one gathers while another is compressed and sent. */
+const PRODUCERS = 512;
+const FLAGS = { "system.flush.linger": "20ms", "system.flush.max_bytes": "16 MiB" };
 
 export const pipeline = {
   name: "pipeline",
-  mode: `append → LZ4 → S3, end to end, level uploaded: ${PARTITIONS} partitions, appends of ${RECORDS} records of 1 KiB, 256 at a time; bytes before compression`,
+  mode: `append → LZ4 → S3, end to end, level uploaded: ${PARTITIONS} partitions, appends of ${RECORDS} records of 1 KiB, ${PRODUCERS} at a time, flushes of 16 MiB; bytes before compression`,
   blindSpots: ["LZ4 alone is lz4-napi on the thread pool, 8 blocks of 1 MiB at a time, with nothing beside it"],
   async run(run) {
     const sink = await run.shared("sink", () => startSink(run.workspace));
     const block = payloads(MIB, 1)[0];
     const upload = payloads(32 * MIB, 1)[0];
-    const load = { producers: 256, bytes: APPEND_BYTES };
+    const load = { producers: PRODUCERS, bytes: APPEND_BYTES };
     const own = (compression) => () =>
       openTierlog(run.workspace, {
         store: sink,
@@ -35,7 +37,7 @@ export const pipeline = {
       });
     const result = await compare(run, {
       name: "append → LZ4 → S3",
-      turnMs: run.full ? 2000 : 300,
+      turnMs: run.full ? 2000 : 800,
       contestants: {
         lz4: withCpu(appender(own("lz4"), load)),
         none: withCpu(appender(own("none"), load)),

@@ -8,7 +8,7 @@ import { Mutex } from "../runtime/mutex.ts";
 import type { Random } from "../runtime/random.ts";
 import { ChainView, VIEWS_TRIED_MAX, type ChainViewOptions } from "./chain-view.ts";
 import { Checkpoints, type CheckpointMetrics } from "./checkpoints.ts";
-import { encodeLink, IDENTITY_RANGE, type Link } from "./index-file.ts";
+import { encodeLink, type EncodedLink, IDENTITY_RANGE, type Link } from "./index-file.ts";
 import type { LinkEntry } from "./link-entries.ts";
 import { readLink } from "./read-link.ts";
 import type { Fence, ShardState } from "./shard-state.ts";
@@ -46,7 +46,7 @@ export interface IndexChainOptions extends ChainViewOptions {
 export interface Commit {
   readonly key: ObjectKey;
   readonly link: Link;
-  /** The whole index file. Shared with the caller, which must not change it. */
+  /** The whole index file. The caller's own: see `takeMemory`. */
   readonly bytes: Uint8Array;
 }
 
@@ -228,7 +228,8 @@ export class IndexChain {
       if (!this.#owner) throw new InvariantError(`commit on shard ${this.#options.shard} without owning it`);
       for (;;) {
         // A new writeId for every seq: one writeId belongs to one (name, bytes).
-        const { link, bytes } = await this.#encode(this.state.epoch, entries, payload);
+        const encoded = await this.#encode(this.state.epoch, entries, payload);
+        const { link, bytes } = encoded;
         let created;
         try {
           created = await this.#create(link.seq, bytes);
@@ -238,7 +239,7 @@ export class IndexChain {
         }
         if (created) {
           if (this.#view.fold(link) !== "live") throw new InvariantError(`own link at seq ${link.seq} is void`);
-          return await this.#acked(link, bytes);
+          return await this.#acked(encoded);
         }
         let ours;
         try {
@@ -252,7 +253,7 @@ export class IndexChain {
         if (ours) {
           // Ours, and another's turn began behind it: what comes next is not for us to commit.
           if (this.state.lastLive !== link.writeId) this.#fencedOut();
-          return await this.#acked(link, bytes);
+          return await this.#acked(encoded);
         }
         // A void link only cost us the slot; a live one that is not ours ends our turn.
         if (this.state.lastLive !== link.prev) {
@@ -309,7 +310,7 @@ export class IndexChain {
   }
 
   /** Our link is live in our view; it counts only if the view is right. A create that comes in time is a proof for the next one. */
-  async #acked(link: Link, bytes: Uint8Array): Promise<Commit> {
+  async #acked({ link, bytes }: EncodedLink): Promise<Commit> {
     if (this.#view.isProved && this.#createdAt !== undefined) this.#view.provedAt(this.#createdAt);
     else await this.#proveAfterSending();
     this.#startCheckpointIfDue();
@@ -390,7 +391,7 @@ export class IndexChain {
     });
   }
 
-  #encode(epoch: Epoch, entries: readonly LinkEntry[], payload: readonly Uint8Array[]): ReturnType<typeof encodeLink> {
+  #encode(epoch: Epoch, entries: readonly LinkEntry[], payload: readonly Uint8Array[]): Promise<EncodedLink> {
     const { shard, writerId, clock, random } = this.#options;
     return encodeLink(
       {

@@ -2,6 +2,7 @@ import { MAX_EPOCH, type Epoch, type ObjectKey, type Seq, type ShardId } from ".
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
 import { ByteReader, ByteWriter } from "../record/bytes.ts";
 import { crc32c } from "../record/crc32c.ts";
+import { takeMemory } from "../record/spare-buffers.ts";
 import { nextTurn } from "../runtime/turn.ts";
 import { decodeEntry, encodeEntry, EXTENT_BYTES, type LinkEntry, type LinkExtent } from "./link-entries.ts";
 import { WRITE_ID_BYTES, type WriteId } from "./write-id.ts";
@@ -68,15 +69,18 @@ export function linkOverheadBytes(extents: number, topics: number, writerIdBytes
   );
 }
 
+export interface EncodedLink {
+  /** The caller's own: see `takeMemory`. */
+  readonly bytes: Uint8Array;
+  readonly link: Link;
+}
+
 /**
  * The bytes of a link. `payload` chunks are copied behind the directory in order, once, over several turns of the event loop
  * where they are many bytes: they must not change meanwhile. Resolves to the file and the link as a decoder will see it
  * (positions from the start of the file).
  */
-export async function encodeLink(
-  draft: LinkDraft,
-  payload: readonly Uint8Array[],
-): Promise<{ readonly bytes: Uint8Array; readonly link: Link }> {
+export async function encodeLink(draft: LinkDraft, payload: readonly Uint8Array[]): Promise<EncodedLink> {
   const directory = encodeDirectory(draft);
   // Stored, it would be damage to every reader, for ever.
   if (directory.length > MAX_DIRECTORY_BYTES)
@@ -87,7 +91,7 @@ export async function encodeLink(
   const sizeBytes = payloadStart + payloadBytes;
 
   // Not from Buffer's pool: the file outlives this call in the tail cache and must not pin a shared slab.
-  const bytes = new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer);
+  const bytes = takeMemory(sizeBytes);
   const header = new ByteWriter(HEADER_BYTES);
   header.u32(MAGIC);
   header.u32(MAGIC_INDEX);

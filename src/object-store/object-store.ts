@@ -16,11 +16,16 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface BodyOptions extends CallOptions {
+  /** CRC-32C of `body`, where the caller knows it: a store that sends or keeps one need not compute it. */
+  readonly crc32c?: number | undefined;
+}
+
 export interface GetOptions extends CallOptions {
   readonly range?: ByteRange;
 }
 
-export interface PutOptions extends CallOptions {
+export interface PutOptions extends BodyOptions {
   readonly condition: PutCondition;
   /**
    * Only read by the settling wrapper, only with "if-absent": the bytes of `body` that no other writer can have sent (they hold
@@ -82,7 +87,7 @@ export interface MultipartUpload {
    * least 5 MiB, which is looked at by `complete`; all but the last should be of one size, because some stores insist. The store
    * reads `body` until the promise settles: the caller must not change it before. An upload that is gone is an `ObjectStoreError`.
    */
-  putPart(partNumber: number, body: Uint8Array, options?: CallOptions): Promise<UploadedPart>;
+  putPart(partNumber: number, body: Uint8Array, options?: BodyOptions): Promise<UploadedPart>;
   /** What the store holds, by ascending number; undefined when the upload is gone. */
   listParts(options?: PagedOptions): Promise<readonly UploadedPart[] | undefined>;
   /**

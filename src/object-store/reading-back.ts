@@ -50,7 +50,7 @@ export function readingBack(inner: ObjectStore, needed: () => boolean): ObjectSt
       ...upload,
       async putPart(partNumber, body, options) {
         const part = await upload.putPart(partNumber, body, options);
-        crcs.set(partNumber, await crc32cInSteps(body));
+        crcs.set(partNumber, options?.crc32c ?? (await crc32cInSteps(body)));
         return part;
       },
       async complete(parts, options) {

@@ -62,7 +62,7 @@ export async function createS3Multipart(
     async putPart(partNumber, body, callOptions) {
       checkPartNumber(partNumber);
       const what = about("uploadPart");
-      const checksum = unsigned ? await crc32cHeader(body) : undefined;
+      const checksum = unsigned ? await crc32cHeader(body, callOptions?.crc32c) : undefined;
       const outcome = await request(what, callOptions?.signal, (signal) =>
         client.send(
           new UploadPartCommand({

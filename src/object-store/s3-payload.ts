@@ -66,10 +66,13 @@ export function guardPayloads(client: S3Client): void {
   );
 }
 
-/** As the header has it: base64 of the four bytes, most significant first. Not by the SDK, which does it in JavaScript. */
-export async function crc32cHeader(body: Uint8Array): Promise<string> {
+/**
+ * As the header has it: base64 of the four bytes, most significant first. `known`: the CRC-32C of `body` where the caller has it. Not by
+ * the SDK, which does it in JavaScript.
+ */
+export async function crc32cHeader(body: Uint8Array, known?: number): Promise<string> {
   const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(await crc32cInSteps(body));
+  bytes.writeUInt32BE(known ?? (await crc32cInSteps(body)));
   return bytes.toString("base64");
 }
 

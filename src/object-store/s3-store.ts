@@ -270,7 +270,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       const unsigned = goesUnsigned();
       const outcome = await request(what, options.signal, async (attemptSignal, signedWith) => {
         const puts = isDataName(key) ? bulkPuts : chainPuts;
-        const crc32c = unsigned ? await crc32cHeader(body) : undefined;
+        const crc32c = unsigned ? await crc32cHeader(body, options.crc32c) : undefined;
         const condition = conditionHeader(options.condition, settings.ifMatchEtag);
         const put = { bucket, key: keyPrefix + key, body, condition, crc32c };
         return { etag: await puts.put(put, signedWith, attemptSignal) };

@@ -1,7 +1,7 @@
 import type { ObjectKey } from "../domain.ts";
 import { InvariantError, ObjectStoreError, isTierlogError } from "../errors.ts";
 import { checkParts, totalBytes } from "./multipart.ts";
-import type { CompleteOutcome, MultipartUpload, ObjectStore, UploadedPart } from "./object-store.ts";
+import type { BodyOptions, CompleteOutcome, MultipartUpload, ObjectStore, UploadedPart } from "./object-store.ts";
 import { RetriedCall, isRetryable, retried, type RetrySettings } from "./retry.ts";
 
 /**
@@ -60,12 +60,12 @@ export function settlingUpload(inner: ObjectStore, upload: MultipartUpload, sett
   async function putPart(
     partNumber: number,
     body: Uint8Array,
-    callerSignal: AbortSignal | undefined,
+    options: BodyOptions | undefined,
   ): Promise<UploadedPart> {
-    const call = new RetriedCall(settings, "uploadPart", key, callerSignal);
+    const call = new RetriedCall(settings, "uploadPart", key, options?.signal);
     for (;;) {
       try {
-        return await call.attemptPart((signal) => upload.putPart(partNumber, body, { signal }));
+        return await call.attemptPart((signal) => upload.putPart(partNumber, body, { ...options, signal }));
       } catch (error) {
         await call.pause(error);
       }
@@ -93,7 +93,7 @@ export function settlingUpload(inner: ObjectStore, upload: MultipartUpload, sett
   return {
     key,
     uploadId: upload.uploadId,
-    putPart: (partNumber, body, options) => putPart(partNumber, body, options?.signal),
+    putPart,
     listParts: (options) =>
       retried(new RetriedCall(settings, "listParts", key, options?.signal), (signal) =>
         upload.listParts({ ...options, signal }),

@@ -6,7 +6,7 @@ import { compressLz4, type Compression } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import { recordBodyBytes, writeRecord } from "./record-encoder.ts";
 import type { LogRecord } from "./record.ts";
-import { asBatch, giveBack, takeBuffer, takeForBatch } from "./spare-buffers.ts";
+import { asMemory, giveBack, takeBuffer, takeMemory } from "./spare-buffers.ts";
 import { sizeOfVarint } from "./varint.ts";
 
 export { checkRecords } from "./check-records.ts";
@@ -47,9 +47,17 @@ export class BatchBuilder {
   #maxTimestampMs = 0;
   #sealed = false;
 
-  /** `maxBytes` bounds the whole batch before compression, its header included. */
-  constructor(options: { readonly baseOffset: Offset; readonly epoch: Epoch; readonly maxBytes: number }) {
-    const { baseOffset, epoch, maxBytes } = options;
+  /**
+   * `maxBytes` bounds the whole batch before compression, its header included. `expectedBytes`: what it will probably come to; a batch
+   * that grows is copied on its way, about once.
+   */
+  constructor(options: {
+    readonly baseOffset: Offset;
+    readonly epoch: Epoch;
+    readonly maxBytes: number;
+    readonly expectedBytes?: number;
+  }) {
+    const { baseOffset, epoch, maxBytes, expectedBytes = 0 } = options;
     if (!Number.isSafeInteger(maxBytes) || maxBytes <= BATCH_HEADER_BYTES || maxBytes > MAX_BYTES_LIMIT) {
       throw new InvalidArgumentError(
         "maxBytes",
@@ -68,7 +76,7 @@ export class BatchBuilder {
     this.#baseOffset = baseOffset;
     this.#epoch = epoch;
     this.#maxBytes = maxBytes;
-    this.#buffer = takeBuffer(FIRST_BUFFER_BYTES);
+    this.#buffer = takeBuffer(Math.min(Math.max(FIRST_BUFFER_BYTES, expectedBytes), maxBytes));
   }
 
   get recordCount(): number {
@@ -138,7 +146,8 @@ export class BatchBuilder {
     const end = this.#sizeBytes + sizeOfVarint(body) + body;
     if (end > this.#maxBytes) return false;
     // The others may be as large: growing step by step copies what is there again and again.
-    if (end > this.#buffer.length) this.#grow(Math.min(this.#sizeBytes + left * (end - this.#sizeBytes), this.#maxBytes));
+    if (end > this.#buffer.length)
+      this.#grow(Math.min(this.#sizeBytes + left * (end - this.#sizeBytes), this.#maxBytes));
     writeRecord(this.#buffer, this.#sizeBytes, body, record, timestampDelta, this.#recordCount);
     if (this.#recordCount === 0) {
       this.#baseTimestampMs = timestampMs;
@@ -152,7 +161,7 @@ export class BatchBuilder {
   }
 
   #grow(neededBytes: number): void {
-    const larger = takeBuffer(neededBytes);
+    const larger = takeBuffer(Math.max(neededBytes, Math.min(2 * this.#buffer.length, this.#maxBytes)));
     larger.set(this.#buffer.subarray(0, this.#sizeBytes));
     giveBack(this.#buffer);
     this.#buffer = larger;
@@ -168,9 +177,9 @@ export class BatchBuilder {
   /** Takes `buffer` over. `frame`: the compressed records in it; it counts only where it is smaller. */
   #finish(buffer: Buffer, frame: Uint8Array | undefined): SealedBatch {
     const smaller = frame !== undefined && BATCH_HEADER_BYTES + frame.length < this.#sizeBytes ? frame : undefined;
-    let bytes = smaller === undefined ? asBatch(buffer, this.#sizeBytes) : undefined;
+    let bytes = smaller === undefined ? asMemory(buffer, this.#sizeBytes) : undefined;
     if (bytes === undefined) {
-      bytes = takeForBatch(smaller === undefined ? this.#sizeBytes : BATCH_HEADER_BYTES + smaller.length);
+      bytes = takeMemory(smaller === undefined ? this.#sizeBytes : BATCH_HEADER_BYTES + smaller.length);
       if (smaller === undefined) bytes.set(buffer.subarray(0, this.#sizeBytes));
       else bytes.set(smaller, BATCH_HEADER_BYTES);
       giveBack(buffer);

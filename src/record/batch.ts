@@ -7,7 +7,14 @@ import { walkRecords, walkTimestamps } from "./record-decoder.ts";
 import type { StoredRecord, TimestampedOffset } from "./record.ts";
 import { problemsAt, problemsInDecompressed, type Problem, type Where } from "./where.ts";
 
-export { BATCH_HEADER_BYTES, patchBatch, readBatchHeader, withMaxTimestamp, type BatchHeader } from "./batch-header.ts";
+export {
+  BATCH_HEADER_BYTES,
+  batchCrc32c,
+  patchBatch,
+  readBatchHeader,
+  withMaxTimestamp,
+  type BatchHeader,
+} from "./batch-header.ts";
 export type { Where } from "./where.ts";
 
 /** A batch whose records decompress to more is refused: far above any `batch.max_bytes`, far below what memory stands. */

@@ -199,7 +199,7 @@ export class FlushPipeline implements Pipeline {
     this.#linger?.cancel();
     this.#linger = undefined;
     const gathering = this.#gathering;
-    this.#gathering = new Gathering();
+    this.#gathering = new Gathering(gathering.busyPartitions());
     this.#flushes++;
     const flight = new Flight(gathering, chain.state.epoch, (target, key) => this.#endOf(target, key));
     const preparing = flight.prepare({

@@ -84,7 +84,10 @@ export class ObjectCache {
     };
   }
 
-  /** Keeps bytes of an object that was just written, so that consumers at the tail cost no request. Takes the chunks over: their memory is used again when they leave, unless they were read. */
+  /**
+   * Keeps bytes of an object that was just written, so that consumers at the tail cost no request. Takes the chunks over: their memory
+   * is used again when they leave, unless they were read.
+   */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
     // One that alone is too large would drive all others out and then not be kept either.
     const kept = chunks.filter(({ bytes }) => bytes.length <= this.#tailBytesMax);
@@ -156,12 +159,14 @@ export class ObjectCache {
       const chunk = chunks[at];
       if (chunk === undefined || chunk.position > position) return undefined;
       const part = chunk.bytes.subarray(position - chunk.position, end - chunk.position);
-      // Once it is read nobody knows for how long: readers keep views of it.
-      lend(part);
       parts.push(part);
       position += part.length;
     }
-    return parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    const [part] = parts;
+    if (part === undefined || parts.length > 1) return Buffer.concat(parts);
+    // Once it is read nobody knows for how long: readers keep views of it.
+    lend(part);
+    return part;
   }
 
   #find(key: ObjectKey, start: number, end: number): Entry | undefined {

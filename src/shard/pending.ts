@@ -4,6 +4,7 @@ import { BatchBuilder, type SealedBatch } from "../record/batch-builder.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord } from "../record/record.ts";
+import { takeMemory } from "../record/spare-buffers.ts";
 
 /** The partition of appends, and how their batches are stored. */
 export interface AppendTarget {
@@ -103,7 +104,9 @@ export class PendingBatch {
     const { recordCount, baseOffset, nextOffset, maxTimestampMs } = headerOf(source);
     // A copy: offsets are written into it, the same batch may be on its way to several partitions, and after the ack the buffer
     // is the caller's again, while readers at the tail still use these bytes.
-    return { bytes: new Uint8Array(source), recordCount, baseOffset, nextOffset, maxTimestampMs };
+    const bytes = takeMemory(source.length);
+    bytes.set(source);
+    return { bytes, recordCount, baseOffset, nextOffset, maxTimestampMs };
   }
 
   /** Acknowledges the appends that end here and asked for no more than `level`: how many. REQUIRES: `assign` was called. */
@@ -151,17 +154,26 @@ export class PendingPartition {
   readonly target: AppendTarget;
   readonly batches: PendingBatch[] = [];
   readonly #batchBytesMax: number;
+  /** Of the first batch; those behind it fill theirs. */
+  readonly #expectedBytes: number;
   /** Of the last of `batches`; undefined where that is an encoded one. */
   #builder: BatchBuilder | undefined;
   #records = 0;
 
-  constructor(target: AppendTarget, batchBytesMax: number) {
+  /** `expectedBytes`: what the partition will probably have in this flush. */
+  constructor(target: AppendTarget, batchBytesMax: number, expectedBytes = 0) {
     this.target = target;
     this.#batchBytesMax = batchBytesMax;
+    this.#expectedBytes = expectedBytes;
   }
 
   get records(): number {
     return this.#records;
+  }
+
+  /** Of the records that are being encoded. REQUIRES: nothing is sealed. */
+  get builtBytes(): number {
+    return this.batches.reduce((sum, { builder }) => sum + (builder?.sizeBytes ?? 0), 0);
   }
 
   /** REQUIRES: `checkRecords` passed. An append that fits one batch goes into one batch. Nobody waits without a `waiter`. */
@@ -194,11 +206,17 @@ export class PendingPartition {
 
   #open(): void {
     // Base offset and epoch are patched in when the flush is taken: both lie outside the CRC.
-    const builder = new BatchBuilder({ baseOffset: 0 as Offset, epoch: 0 as Epoch, maxBytes: this.#batchBytesMax });
+    const maxBytes = this.#batchBytesMax;
+    const expectedBytes = this.batches.length === 0 ? this.#expectedBytes : maxBytes;
+    const builder = new BatchBuilder({ baseOffset: 0 as Offset, epoch: 0 as Epoch, maxBytes, expectedBytes });
     this.#builder = builder;
     this.batches.push(new PendingBatch(builder, this.target.partition));
   }
 }
+
+/** Of a partition in one flush. Copying less than this on the way costs less than to keep its size in mind. */
+const BUSY_BYTES_MIN = 32 * 1024;
+const NOTHING_EXPECTED: ReadonlyMap<string, number> = new Map();
 
 /** Everything that the next flush will take, over all partitions of the shard. */
 export class Gathering {
@@ -207,6 +225,7 @@ export class Gathering {
   /** Appends in it that were acknowledged as buffered: if it is given up, nobody waits to be told. */
   bufferedAcks = 0;
   readonly #partitions = new Map<string, PendingPartition>();
+  readonly #expected: ReadonlyMap<string, number>;
   #bytes = 0;
   #appends = 0;
   #settle: { resolve: () => void; reject: (error: Error) => void } = {
@@ -214,7 +233,9 @@ export class Gathering {
     reject: () => undefined,
   };
 
-  constructor() {
+  /** `expected`: of the flush before, see `busyPartitions`. */
+  constructor(expected: ReadonlyMap<string, number> = NOTHING_EXPECTED) {
+    this.#expected = expected;
     this.done = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
@@ -242,6 +263,14 @@ export class Gathering {
     return this.#partitions.values();
   }
 
+  /** Bytes of the partitions that have many: the next flush begins theirs as large. REQUIRES: nothing is sealed. */
+  busyPartitions(): ReadonlyMap<string, number> {
+    const busy = new Map<string, number>();
+    if (this.#bytes < BUSY_BYTES_MIN) return busy;
+    for (const [key, { builtBytes }] of this.#partitions) if (builtBytes >= BUSY_BYTES_MIN) busy.set(key, builtBytes);
+    return busy;
+  }
+
   /** Records that wait here for a partition. */
   pendingRecords(key: string): number {
     return this.#partitions.get(key)?.records ?? 0;
@@ -250,7 +279,7 @@ export class Gathering {
   partition(target: AppendTarget, batchBytesMax: number): PendingPartition {
     let pending = this.#partitions.get(target.key);
     if (pending === undefined) {
-      pending = new PendingPartition(target, batchBytesMax);
+      pending = new PendingPartition(target, batchBytesMax, this.#expected.get(target.key));
       this.#partitions.set(target.key, pending);
     }
     return pending;

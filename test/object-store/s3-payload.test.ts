@@ -4,10 +4,15 @@ import type { IncomingHttpHeaders } from "node:http";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import type { ObjectKey } from "../../src/domain.ts";
+import { BufferedMultipartWriter } from "../../src/object-store/buffered-multipart-writer.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
+import { PartBufferPool } from "../../src/object-store/part-buffer-pool.ts";
 import { payloadPolicy, type PayloadSettings } from "../../src/object-store/s3-payload.ts";
 import { createS3Store } from "../../src/object-store/s3-store.ts";
+import { settling } from "../../src/object-store/settling.ts";
 import { crc32c } from "../../src/record/crc32c.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import { seededRandom } from "../../src/runtime/random.ts";
 import { systemRuntime } from "../../src/runtime/runtime.ts";
 import { filled } from "../support/filled.ts";
 import { PlayedServer } from "../support/played-server.ts";
@@ -179,5 +184,62 @@ describe("what guards an upload on the wire", () => {
     let refused = false;
     await upload(open({ wrongChecksumRefused: () => refused }), () => (refused = true));
     expect(received.slice(1, 3).map(guards)).toEqual([signed(LARGE), signed(SMALL)]);
+  });
+});
+
+describe("what the writer found while it copied is what guards its bytes", () => {
+  const PART_BYTES = 5 * 1024 * 1024;
+
+  async function write(chunks: readonly Uint8Array[], crcOf: (chunk: Uint8Array, i: number) => number | undefined) {
+    const store = settling(open({ wrongChecksumRefused: () => true }), {
+      clock: systemClock,
+      random: seededRandom(1),
+      deadlineMs: 30_000,
+    });
+    const pool = new PartBufferPool({ partSizeBytes: PART_BYTES, buffersMax: 5 });
+    await using writer = new BufferedMultipartWriter({ store, key: KEY, pool, partsInFlight: 4 });
+    for (const [i, chunk] of chunks.entries()) await writer.write(chunk, crcOf(chunk, i));
+    await writer.finish();
+  }
+
+  const bodies = (): Received[] => received.filter(({ method }) => method === "PUT");
+  const chunked = (totalBytes: number, ...sizes: number[]): Uint8Array[] => {
+    const chunks: Uint8Array[] = [];
+    for (let at = 0, i = 0; at < totalBytes; i++) {
+      const size = Math.min(sizes[i % sizes.length] ?? 1, totalBytes - at);
+      chunks.push(filled(size, i));
+      at += size;
+    }
+    return chunks;
+  };
+
+  test.each([
+    ["one put", 3_000_000, [400_000, 10, 20_000]],
+    ["chunks that fill parts", 12 * 1024 * 1024, [1024 * 1024]],
+    ["chunks that parts share", 17_000_000, [700_001, 3, 20_000, 1_100_000]],
+    ["chunks larger than a part", 18_000_000, [6_000_000]],
+  ])("%s", async (_, totalBytes, sizes) => {
+    const chunks = chunked(totalBytes, ...sizes);
+    for (const crcOf of [
+      () => undefined,
+      (chunk: Uint8Array) => crc32c(chunk),
+      (chunk: Uint8Array, i: number) => (i % 2 === 0 ? crc32c(chunk) : undefined),
+    ]) {
+      received = [];
+      await write(chunks, crcOf);
+      expect(bodies().map(({ headers }) => headers["x-amz-checksum-crc32c"])).toEqual(
+        bodies().map(({ body }) => crcHeader(body)),
+      );
+      expect(bodies().reduce((sum, { body }) => sum + body.length, 0)).toBe(totalBytes);
+    }
+  });
+
+  test("a chunk that changed since its CRC was made does not pass for whole", async () => {
+    const chunks = chunked(2_000_000, 1_000_000);
+    const crcs = chunks.map((chunk) => crc32c(chunk));
+    chunks[1]![500_000]! ^= 1;
+    await write(chunks, (_, i) => crcs[i]);
+    const [put] = bodies();
+    expect(put?.headers["x-amz-checksum-crc32c"]).not.toBe(crcHeader(put?.body ?? SMALL));
   });
 });

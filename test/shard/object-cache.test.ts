@@ -4,7 +4,8 @@ import type { ObjectKey } from "../../src/domain.ts";
 import { ObjectStoreError } from "../../src/errors.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
-import { takeForBatch } from "../../src/record/spare-buffers.ts";
+import { decodeRecords } from "../../src/record/batch.ts";
+import { takeMemory } from "../../src/record/spare-buffers.ts";
 import { ObjectCache } from "../../src/shard/object-cache.ts";
 import { Cluster, readAll, testConfig, values } from "../support/engine.ts";
 
@@ -150,12 +151,12 @@ describe("the tail", () => {
 
   test("the memory of what leaves it unread serves the next batch; what was read stays as it was", async () => {
     const cache = open({ tailBytes: 40_000 });
-    const chunks = [0, 1].map((i) => ({ position: i * 20_000, bytes: takeForBatch(20_000).fill(i + 1) }));
+    const chunks = [0, 1].map((i) => ({ position: i * 20_000, bytes: takeMemory(20_000).fill(i + 1) }));
     cache.keepTail(KEY, chunks);
     const read = await cache.read(KEY, 20_005, 20_010);
-    const none = takeForBatch(20_000);
+    const none = takeMemory(20_000);
     cache.keepTail(OTHER, [{ position: 0, bytes: new Uint8Array(40_000) }]);
-    const next = [takeForBatch(20_000).fill(9), takeForBatch(20_000).fill(9)];
+    const next = [takeMemory(20_000).fill(9), takeMemory(20_000).fill(9)];
     const usedAgain = chunks.map(({ bytes }) => [none, ...next].findIndex(({ buffer }) => buffer === bytes.buffer));
     expect(usedAgain).toEqual([1, -1]);
     expect([...read]).toEqual([2, 2, 2, 2, 2]);
@@ -179,6 +180,39 @@ describe("the tail", () => {
     expect(asked).toEqual(["object 850-950", "object 0-10"]);
   });
 });
+
+test.each([
+  ["inline in a link", 10, 30_000, 512 * 1024],
+  ["of a data object", 150, 100_000, 4 * 1024 * 1024],
+])(
+  "what a reader got at the tail stays as it was, whatever is appended behind it: %s",
+  async (_, records, size, tail) => {
+    const cluster = new Cluster();
+    const config = testConfig({
+      cache: { tailSizeBytes: tail },
+      flush: { lingerMs: 1 },
+      storage: { object: { multipartPartSizeBytes: 5 * 1024 * 1024 } },
+    });
+    const engine = await cluster.open(config);
+    await engine.createTopic("events", { partitions: 1 });
+    const partition = (await engine.topic("events")).partition(0);
+    const textsOf = (round: number): string[] =>
+      Array.from({ length: records }, (__, i) => `${round} ${i} `.repeat(size / 6));
+    const kept: { round: number; batches: readonly Uint8Array[] }[] = [];
+    for (let round = 0; round < 6; round++) {
+      const { nextOffset } = await partition.append(values(...textsOf(round)));
+      kept.push({ round, batches: (await partition.read({ from: nextOffset - 1 })).batches });
+    }
+    for (const { round, batches } of kept) {
+      const found = batches.flatMap((batch) => decodeRecords(batch, { key: "read", position: 0 }));
+      expect(found.length).toBeGreaterThan(0);
+      const expected = new Set(textsOf(round));
+      expect(found.every(({ value }) => expected.has(Buffer.from(value ?? []).toString()))).toBe(true);
+    }
+    expect(engine.metrics().cache.tailHits).toBeGreaterThan(0);
+    await cluster.close();
+  },
+);
 
 test.each([
   ["kept", 64 * 1024 * 1024],

@@ -44,6 +44,8 @@ export const JOURNALED = {
 /** Files of the journal that were used before, and are used again, before a measurement begins. */
 const RECYCLED_MIN = 3;
 const WARM_UP_BYTES_MAX = 1024 * 1024 * 1024;
+/** At least so many different ones. */
+const APPENDS = 16;
 
 /**
  * tierlog as a contestant of appends.
@@ -57,9 +59,10 @@ export async function openTierlog(workspace, options) {
   const engine = await openEngine(workspace, options);
   await engine.createTopic("bench", { partitions, compression });
   const topic = await engine.topic("bench");
-  const values = payloads(bytes);
-  const appends = values.map((_, i) =>
-    Array.from({ length: recordsPerAppend }, (__, j) => ({ value: values[(i + j) % values.length] })),
+  // No value is in two appends: of what comes again within a batch, a compressor would make less than of real records.
+  const values = payloads(bytes, Math.max(256, APPENDS * recordsPerAppend));
+  const appends = Array.from({ length: Math.floor(values.length / recordsPerAppend) }, (_, i) =>
+    values.slice(i * recordsPerAppend, (i + 1) * recordsPerAppend).map((value) => ({ value })),
   );
   const parts = Array.from({ length: partitions }, (_, i) => topic.partition(i));
   const given = ack === undefined ? undefined : { ack };

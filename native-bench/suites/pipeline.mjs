@@ -23,7 +23,8 @@ export const pipeline = {
   blindSpots: ["LZ4 alone is lz4-napi on the thread pool, 8 blocks of 1 MiB at a time, with nothing beside it"],
   async run(run) {
     const sink = await run.shared("sink", () => startSink(run.workspace));
-    const block = payloads(MIB, 1)[0];
+    // The same records as are appended.
+    const block = Buffer.concat(payloads(KIB, MIB / KIB));
     const upload = payloads(32 * MIB, 1)[0];
     const load = { producers: PRODUCERS, bytes: APPEND_BYTES };
     const own = (compression) => () =>

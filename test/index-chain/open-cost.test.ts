@@ -166,8 +166,8 @@ test("100,000 extents are encoded and read back over many turns", async () => {
     const key = checkpointKey(SHARD, snapshot.seq);
     const decoded = await timed(() => decodeCheckpoint(encoded.result, key, SHARD, snapshot.seq));
     expect(decoded.result.seq).toBe(snapshot.seq);
-    expect(encoded.turns).toBeGreaterThan(10);
-    expect(decoded.turns).toBeGreaterThan(10);
+    expect(encoded.turns).toBeGreaterThan(3);
+    expect(decoded.turns).toBeGreaterThan(3);
     if (process.env["TIERLOG_TEST_REPORT"] === undefined) continue;
     console.log(
       `100000 extents in ${partitions} partitions: ${encoded.result.length} bytes; snapshot ${snapshotMs.toFixed(2)} ms; ` +

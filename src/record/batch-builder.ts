@@ -138,7 +138,8 @@ export class BatchBuilder {
     const end = this.#sizeBytes + sizeOfVarint(body) + body;
     if (end > this.#maxBytes) return false;
     // The others may be as large: growing step by step copies what is there again and again.
-    if (end > this.#buffer.length) this.#grow(Math.min(this.#sizeBytes + left * (end - this.#sizeBytes), this.#maxBytes));
+    if (end > this.#buffer.length)
+      this.#grow(Math.min(this.#sizeBytes + left * (end - this.#sizeBytes), this.#maxBytes));
     writeRecord(this.#buffer, this.#sizeBytes, body, record, timestampDelta, this.#recordCount);
     if (this.#recordCount === 0) {
       this.#baseTimestampMs = timestampMs;

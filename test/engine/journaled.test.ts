@@ -44,6 +44,19 @@ async function topicOf(
 const links = (on = machine): number =>
   on.requests.filter(({ operation, key }) => operation === "put" && key.startsWith("index/")).length;
 
+test("what was read before it was uploaded stays as it was, whatever is appended later", async () => {
+  const engine = await open();
+  const partition = await topicOf(engine);
+  const fill = (text: string) => clock.run(partition.append(values(text.repeat(100 * KIB))));
+  await fill("a");
+  const { batches } = await clock.run(partition.read({ from: 0 }));
+  const before = batches.map((batch) => Buffer.from(batch));
+  await clock.run(engine.flush());
+  for (const text of ["b", "c", "d"]) await fill(text);
+  expect(batches).toHaveLength(1);
+  expect(batches.map((batch, i) => Buffer.compare(batch, before[i] ?? batch))).toEqual([0]);
+});
+
 describe("levels", () => {
   test("journaled is the default: no request for the ack but the fence, and the receipt says what was reached", async () => {
     const partition = await topicOf(await open());

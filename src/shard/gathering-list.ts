@@ -43,7 +43,7 @@ export class GatheringList {
     const { frameBytesMax, batchBytesMax } = this.#options;
     let gathering = this.last;
     if (!gathering.isEmpty && framedBytes(gathering.bytes + bytes, gathering.appends + 1) > frameBytesMax) {
-      gathering = new Gathering();
+      gathering = new Gathering(gathering.busyPartitions());
       this.#list.push(gathering);
     }
     gathering.add(bytes);
@@ -54,7 +54,7 @@ export class GatheringList {
   shift(): Gathering {
     const first = this.first;
     this.#list.shift();
-    if (this.#list.length === 0) this.#list.push(new Gathering());
+    if (this.#list.length === 0) this.#list.push(new Gathering(first.busyPartitions()));
     return first;
   }
 

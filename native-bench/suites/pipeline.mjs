@@ -38,7 +38,7 @@ export const pipeline = {
       });
     const result = await compare(run, {
       name: "append → LZ4 → S3",
-      turnMs: run.full ? 2000 : 800,
+      turnMs: run.full ? 2000 : 600,
       contestants: {
         lz4: withCpu(appender(own("lz4"), load)),
         none: withCpu(appender(own("none"), load)),

@@ -25,15 +25,15 @@ function measuredText({ machine, run, rows, skipped, startedAt }) {
   const named = new Map(rows.map((row) => [row.id, row]));
   const targets = TARGETS.map((target) => {
     const row = named.get(target.row);
-    if (row === undefined) return `| ${target.title} | not measured | | ${targetText(target)} | |`;
+    if (row === undefined) return line(target.title, "not measured", "", targetText(target), "");
     const { value, unit, ratio, ratioSpread, spread, verdict } = cellsOf(row, targetText);
     const measured = target.value === undefined ? `${ratio} ×` : `${value} ${unit}`;
     const around = target.value === undefined ? ratioSpread : spread;
-    return `| ${target.title} | ${measured} | ${around} | ${targetText(target)} | ${verdict} |`;
+    return line(target.title, measured, around, targetText(target), verdict);
   });
   const all = rows.map((row) => {
     const { what, unit, value, spread, peer, ratio, ratioSpread } = cellsOf(row, targetText);
-    return `| ${what} | ${value} ${unit} | ${spread} | ${peer} | ${ratio} | ${ratioSpread} |`;
+    return line(what, `${value} ${unit}`, spread, peer, ratio, ratioSpread);
   });
   return [
     `Measured on ${startedAt.slice(0, 10)}: ${machine.cpu}, ${machine.memory}, ${machine.disk}, ${machine.system}, node ${machine.node};`,
@@ -49,4 +49,9 @@ function measuredText({ machine, run, rows, skipped, startedAt }) {
     ...(skipped.length === 0 ? [] : ["", ...skipped.map(({ what, why }) => `- Skipped: ${what}: ${why}`)]),
     "",
   ].join("\n");
+}
+
+/** Of a table. A bar in a cell would begin the next one. */
+function line(...cells) {
+  return `|${cells.map((cell) => (cell === "" ? " " : ` ${cell.replaceAll("|", "\\|")} `)).join("|")}|`;
 }

@@ -78,7 +78,8 @@ export async function openTierlog(workspace, options) {
 
 /** Until the journal goes over files that it wrote before: a new one is written twice, first with zeros. */
 async function recycleFiles(engine, partition) {
-  const append = Array.from({ length: 15 }, () => ({ value: Buffer.alloc(64 * 1024, 7) }));
+  // Of a row of sevens LZ4 would leave nothing to write.
+  const append = payloads(64 * 1024, 15).map((value) => ({ value }));
   for (let bytes = 0; engine.metrics().journal.filesRecycled < RECYCLED_MIN; bytes += 8 * 1024 * 1024) {
     if (bytes >= WARM_UP_BYTES_MAX) throw new Error("no file of the journal was used again: is nothing uploaded?");
     await Promise.all(Array.from({ length: 8 }, () => partition.append(append)));

@@ -53,7 +53,7 @@ export class ObjectCache {
   /** Of each object what is still kept, in order of position. */
   readonly #tail = new Map<ObjectKey, TailChunk[]>();
   /** All chunks kept, oldest first. */
-  readonly #tailOrder: { readonly key: ObjectKey; readonly chunk: TailChunk }[] = [];
+  readonly #tailOrder: ({ readonly key: ObjectKey; readonly chunk: TailChunk } | undefined)[] = [];
   #tailOldest = 0;
   #tailBytes = 0;
   /** Insertion order is the order of use, oldest first. */
@@ -106,7 +106,9 @@ export class ObjectCache {
   }
 
   #dropOldest(): void {
-    const oldest = this.#tailOrder[this.#tailOldest++];
+    const oldest = this.#tailOrder[this.#tailOldest];
+    // Up to a thousand dead ones stand there until the queue is cut: they would hold a thousand index files alive.
+    this.#tailOrder[this.#tailOldest++] = undefined;
     if (oldest === undefined) throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
     this.#tailBytes -= oldest.chunk.bytes.length;
     const left = this.#tail.get(oldest.key);

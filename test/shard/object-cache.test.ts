@@ -1,3 +1,6 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
 import { beforeEach, describe, expect, test } from "vitest";
 
 import type { ObjectKey } from "../../src/domain.ts";
@@ -160,6 +163,20 @@ describe("the tail", () => {
     const usedAgain = chunks.map(({ bytes }) => [none, ...next].findIndex(({ buffer }) => buffer === bytes.buffer));
     expect(usedAgain).toEqual([1, -1]);
     expect([...read]).toEqual([2, 2, 2, 2, 2]);
+  });
+
+  test("what leaves it is held by nobody", () => {
+    const collect = (): number => {
+      setFlagsFromString("--expose-gc");
+      (runInNewContext("gc") as () => void)();
+      return process.memoryUsage().arrayBuffers;
+    };
+    const cache = open({ tailBytes: 4_000_000 });
+    const before = collect();
+    for (let i = 0; i < 200; i++)
+      cache.keepTail(`index/0000/${i}` as ObjectKey, [{ position: 0, bytes: new Uint8Array(1_000_000) }]);
+    expect(collect() - before).toBeLessThan(40_000_000);
+    expect(cache.metrics().bytes).toBe(4_000_000);
   });
 
   test("an object kept in chunks is served across them; where a chunk was dropped or never kept, the store is asked", async () => {

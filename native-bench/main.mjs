@@ -1,10 +1,10 @@
 /** `npm run bench`, `npm run bench:full`: see docs/performance.md, or `--help`. */
 import { readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 
 import { describeMachine } from "./harness/machine.mjs";
-import { makeRun } from "./harness/run.mjs";
-import { openWorkspace } from "./harness/workspace.mjs";
+import { runSuite } from "./harness/run-suite.mjs";
 import { htmlReport } from "./report/html.mjs";
 import { writeMarkdown } from "./report/markdown.mjs";
 import { headText, remarksText, tableText } from "./report/text.mjs";
@@ -78,36 +78,26 @@ async function main() {
     ({ name, onlyFull }) => values.suite?.includes(name) ?? (values.full || onlyFull !== true),
   );
 
-  const workspace = await openWorkspace(values.dir);
-  try {
-    const run = makeRun({ full: values.full, turns, turnMs, workspace, out: process.stderr });
-    const head = {
-      machine: describeMachine(workspace.directory),
-      run: { turns, turnMs: run.turnMs, full: run.full },
-      suites: suites.map(({ name, mode }) => ({ name, mode })),
-      blindSpots: [...GENERAL_BLIND_SPOTS, ...suites.flatMap((suite) => suite.blindSpots)],
-      startedAt: new Date().toISOString(),
-    };
-    console.log(headText(head));
-    for (const suite of suites) {
-      run.enterSuite(suite.name);
-      try {
-        await suite.run(run);
-      } catch (error) {
-        run.fail(suite.name, error);
-      }
-      run.leaveSuite();
-    }
-    run.clearProgress();
-    const { rows, skipped, failures, plots, took } = run;
-    const found = { ...head, rows, skipped, failures, plots, took };
-    printFound(found);
-    await write(found);
-    // A target that is missed is a finding; something that did not run is not one.
-    return failures.length === 0 ? 0 : 1;
-  } finally {
-    await workspace.close();
+  const head = {
+    machine: describeMachine(values.dir ?? tmpdir()),
+    run: { turns, turnMs, full: values.full },
+    suites: suites.map(({ name, mode }) => ({ name, mode })),
+    blindSpots: [...GENERAL_BLIND_SPOTS, ...suites.flatMap((suite) => suite.blindSpots)],
+    startedAt: new Date().toISOString(),
+  };
+  console.log(headText(head));
+  const found = { ...head, rows: [], skipped: [], failures: [], plots: {}, took: {} };
+  for (const { name } of suites) {
+    const part = await runSuite({ suite: name, full: values.full, turns, turnMs, dir: values.dir });
+    if (part === undefined) return 130;
+    for (const list of ["rows", "skipped", "failures"]) found[list].push(...part[list]);
+    Object.assign(found.plots, part.plots);
+    found.took[name] = part.tookS;
   }
+  printFound(found);
+  await write(found);
+  // A target that is missed is a finding; something that did not run is not one.
+  return found.failures.length === 0 ? 0 : 1;
 }
 
 function printFound(found) {

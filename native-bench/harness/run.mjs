@@ -1,19 +1,16 @@
 import { verdictOf, targetFor } from "../targets.mjs";
 
 /**
- * One run: what it was asked for, and what it has found.
+ * One suite's run: what it was asked for, and what it has found.
  *
- * @param options  `{ full, turns, workspace, out }`; `out` takes progress, where it is a terminal
+ * @param options  `{ suite, full, turns, turnMs, workspace, out }`; `out` takes progress, where it is a terminal
  */
-export function makeRun({ full, turns, turnMs, workspace, out }) {
+export function makeRun({ suite, full, turns, turnMs, workspace, out }) {
   const rows = [];
   const plots = {};
   const skipped = [];
   const failures = [];
   const resources = new Map();
-  const took = {};
-  let suite = "";
-  let enteredAt = 0;
 
   return {
     full,
@@ -23,17 +20,8 @@ export function makeRun({ full, turns, turnMs, workspace, out }) {
     plots,
     skipped,
     failures,
-    /** Seconds, by suite. */
-    took,
     /** Of one turn, in ms: long enough to mean something, short enough for the time that the run may take. */
     turnMs,
-    enterSuite(name) {
-      suite = name;
-      enteredAt = performance.now();
-    },
-    leaveSuite() {
-      took[suite] = Math.round((performance.now() - enteredAt) / 1000);
-    },
     progress(text) {
       if (out.isTTY) out.write(`\r\u001B[2K${text.slice(0, (out.columns ?? 80) - 1)}`);
     },
@@ -56,7 +44,7 @@ export function makeRun({ full, turns, turnMs, workspace, out }) {
     fail(what, error) {
       failures.push({ suite, what, error: error?.stack ?? String(error) });
     },
-    /** Started once, by whichever suite first asks, and kept for all. */
+    /** Started once, by whoever first asks, and kept for all of the suite. */
     shared(name, start) {
       if (!resources.has(name)) resources.set(name, start());
       return resources.get(name);

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /**
- * The one directory that a run writes below, and the processes that it started. Both are gone afterwards, also after Ctrl-C.
+ * The one directory that a suite writes below, and the processes that it started. Both are gone afterwards, also after Ctrl-C, and
+ * where the parent process is gone.
  *
  * @param where  on the disk that is to be measured
  */
@@ -22,13 +23,13 @@ export async function openWorkspace(where = tmpdir()) {
     stop();
     process.exit(130);
   };
-  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted).once("disconnect", interrupted);
 
   return {
     directory,
     /** A name below the directory that nothing has yet. */
     path: (name) => join(directory, `${name}-${++paths}`),
-    /** A child that cannot outlive this run; its standard error is ours. */
+    /** A child that cannot outlive this process; its standard error is ours. */
     spawn(command, args, options = {}) {
       const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], ...options });
       children.add(child);
@@ -36,7 +37,7 @@ export async function openWorkspace(where = tmpdir()) {
       return child;
     },
     async close() {
-      process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+      process.off("SIGINT", interrupted).off("SIGTERM", interrupted).off("disconnect", interrupted);
       const ended = [...children].map((child) => new Promise((resolve) => child.once("exit", resolve)));
       for (const child of children) child.kill("SIGKILL");
       await Promise.all(ended);

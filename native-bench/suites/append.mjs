@@ -131,7 +131,7 @@ async function largeBatches(run) {
   const file = run.workspace.path("device");
   const result = await compare(run, {
     name: "journaled, appends of 1 MiB",
-    turnMs: Math.max(run.turnMs, 300),
+    turnMs: Math.max(run.turnMs, 200),
     contestants: {
       direct: appender(() => openLevel(run, "direct", point), { producers: 8, bytes: MIB }),
       tierlog: appender(() => openLevel(run, "journaled", point), { producers: 8, bytes: MIB }),

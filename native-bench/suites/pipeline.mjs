@@ -1,7 +1,7 @@
 import { compressFrame } from "lz4-napi";
 
 import { appender } from "../contestants/appender.mjs";
-import { barePuts, libStorageUploads } from "../contestants/s3-clients.mjs";
+import { libStorageUploads } from "../contestants/s3-clients.mjs";
 import { openTierlog } from "../contestants/tierlog.mjs";
 import { addRow, compare } from "../harness/compare.mjs";
 import { payloads } from "../load/payload.mjs";
@@ -38,7 +38,7 @@ export const pipeline = {
       });
     const result = await compare(run, {
       name: "append → LZ4 → S3",
-      turnMs: run.full ? 2000 : 600,
+      turnMs: run.full ? 2000 : 400,
       contestants: {
         lz4: withCpu(appender(own("lz4"), load)),
         none: withCpu(appender(own("none"), load)),
@@ -51,7 +51,6 @@ export const pipeline = {
         diy: withCpu(
           appender(() => libStorageUploads(sink, upload, { tuned: false }), { producers: 1, bytes: upload.length }),
         ),
-        http: withCpu(appender(async () => barePuts(sink, block), { producers: 4, bytes: MIB })),
       },
     });
     const row = { what: "append → LZ4 → S3", unit: "B/s", own: ["lz4", "bytesPerSecond"] };

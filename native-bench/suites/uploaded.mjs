@@ -116,8 +116,11 @@ async function overlap(run, far) {
   const load = (producers) => ({ producers, bytes: 256 * KIB });
   const flags = { "system.flush.linger": "10ms", "system.flush.max_bytes": "16 MiB" };
   const opened = (maxPending) => async () => {
+    await far.setDelay(0);
+    const all = { ...flags, "system.flush.max_pending": maxPending };
+    const tierlog = await openTierlog(run.workspace, { ...point, flags: all });
     await far.setDelay(STORE_DELAY_MS);
-    return openTierlog(run.workspace, { ...point, flags: { ...flags, "system.flush.max_pending": maxPending } });
+    return tierlog;
   };
   const result = await compare(run, {
     name: "uploaded, flushes that overlap",

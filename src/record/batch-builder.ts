@@ -19,7 +19,7 @@ const MAX_BYTES_LIMIT = 2 ** 30;
 
 export interface SealedBatch {
   /**
-   * One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds at most an eighth more alive. Its memory
+   * One RecordBatch v2, the caller's own: nothing of the builder refers to it, and it holds at most half as much again alive. Its memory
    * may be used again once its last reader says so: see `recycle`.
    */
   readonly bytes: Uint8Array;

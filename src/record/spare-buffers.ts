@@ -3,8 +3,15 @@ const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 const SIZE_MIN = 1024;
 /** Below this memory is cheap to allocate, and there may be tens of thousands of batches. */
 const HANDED_OVER_BYTES_MIN = 16 * 1024;
-/** Sizes between two powers of two: what is taken is at most an eighth larger than what was asked for. */
-const SIZES_PER_OCTAVE = 8;
+/**
+ * Sizes between two powers of two. Of more sizes the right one is missing whenever a load changes, and all is fresh memory again until
+ * enough of it was made.
+ */
+const SIZES_PER_OCTAVE = 2;
+/** A batch holds so many times its bytes at most. */
+const HELD_MAX = 1.5;
+/** An open batch may, for as long as it is open. */
+const OPEN_HELD_MAX = 2;
 
 /** By size; the size that was wanted last stands last. */
 const kept = new Map<number, Buffer[]>();
@@ -16,20 +23,26 @@ const handedOver = new WeakMap<ArrayBufferLike, Buffer>();
  * Memory for open batches, used again: memory outside the heap that is only left behind drives the collector into full collections,
  * which stop the event loop for 5 ms and more and cost more than all copying.
  *
- * At least `bytes` long, from 1 KiB on at most an eighth longer; holds old bytes. The caller's own until `giveBack`; whoever does not
+ * At least `bytes` long, from 1 KiB on at most twice as long; holds old bytes. The caller's own until `giveBack`; whoever does not
  * give it back leaves it to the collector.
  */
 export function takeBuffer(bytes: number): Buffer {
+  return takeUpTo(bytes, bytes * OPEN_HELD_MAX);
+}
+
+/** The smallest that is kept and does not exceed `bytesMax`, or a new one. */
+function takeUpTo(bytes: number, bytesMax: number): Buffer {
   const size = sizeOf(bytes);
-  const ofSize = kept.get(size);
-  const buffer = ofSize?.pop();
-  if (ofSize !== undefined) {
-    kept.delete(size);
-    if (ofSize.length > 0) kept.set(size, ofSize);
+  for (let fit = size; fit <= bytesMax; fit = sizeOf(fit + 1)) {
+    const ofSize = kept.get(fit);
+    const buffer = ofSize?.pop();
+    if (ofSize === undefined || buffer === undefined) continue;
+    kept.delete(fit);
+    if (ofSize.length > 0) kept.set(fit, ofSize);
+    keptBytes -= fit;
+    return buffer;
   }
-  if (buffer === undefined) return Buffer.allocUnsafeSlow(size);
-  keptBytes -= size;
-  return buffer;
+  return Buffer.allocUnsafeSlow(size);
 }
 
 /** REQUIRES: made by `takeBuffer`, given back once, and nobody reads or writes it any more. */
@@ -43,12 +56,14 @@ export function giveBack(buffer: Buffer): void {
 }
 
 /**
- * Memory of a sealed batch or an index file: `bytes` long, holds old bytes, and keeps at most an eighth more alive. It is the caller's
+ * Memory of a sealed batch or an index file: `bytes` long, holds old bytes, and keeps at most half as much again alive: see `heldBytes`. It is the caller's
  * to pass on, and need not come back; whoever knows to be the last that reads it may `recycle` it. A log that is written at full speed
  * otherwise gets all its bytes from fresh pages, which cost more than the bytes themselves.
  */
 export function takeMemory(bytes: number): Buffer {
-  return bytes < HANDED_OVER_BYTES_MIN ? Buffer.allocUnsafeSlow(bytes) : handOver(takeBuffer(bytes), bytes);
+  return bytes < HANDED_OVER_BYTES_MIN
+    ? Buffer.allocUnsafeSlow(bytes)
+    : handOver(takeUpTo(bytes, bytes * HELD_MAX), bytes);
 }
 
 /**
@@ -56,7 +71,7 @@ export function takeMemory(bytes: number): Buffer {
  * small for that, and still the caller's.
  */
 export function asMemory(buffer: Buffer, bytes: number): Buffer | undefined {
-  const fits = bytes >= HANDED_OVER_BYTES_MIN && bytes * (1 + 1 / SIZES_PER_OCTAVE) >= buffer.length;
+  const fits = bytes >= HANDED_OVER_BYTES_MIN && bytes * HELD_MAX >= buffer.length;
   return fits ? handOver(buffer, bytes) : undefined;
 }
 
@@ -74,6 +89,11 @@ export function recycle(memory: Uint8Array): void {
   if (buffer === undefined) return;
   handedOver.delete(memory.buffer);
   giveBack(buffer);
+}
+
+/** What these bytes keep alive; at least their length. REQUIRES: they were not lent. */
+export function heldBytes(memory: Uint8Array): number {
+  return handedOver.get(memory.buffer)?.length ?? memory.length;
 }
 
 /** These bytes go to somebody who may keep them for ever: `recycle` will leave them alone. */

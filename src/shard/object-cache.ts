@@ -1,7 +1,7 @@
 import type { ObjectKey } from "../domain.ts";
 import { CorruptionError, InvariantError, MissingObjectError } from "../errors.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { lend, recycle } from "../record/spare-buffers.ts";
+import { heldBytes, lend, recycle } from "../record/spare-buffers.ts";
 import { Semaphore } from "../runtime/mutex.ts";
 import type { TailChunk } from "./prepare.ts";
 
@@ -53,7 +53,8 @@ export class ObjectCache {
   /** Of each object what is still kept, in order of position. */
   readonly #tail = new Map<ObjectKey, TailChunk[]>();
   /** All chunks kept, oldest first. */
-  readonly #tailOrder: ({ readonly key: ObjectKey; readonly chunk: TailChunk } | undefined)[] = [];
+  readonly #tailOrder: ({ readonly key: ObjectKey; readonly chunk: TailChunk; readonly held: number } | undefined)[] =
+    [];
   #tailOldest = 0;
   #tailBytes = 0;
   /** Insertion order is the order of use, oldest first. */
@@ -90,13 +91,18 @@ export class ObjectCache {
    */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
     // One that alone is too large would drive all others out and then not be kept either.
-    const kept = chunks.filter(({ bytes }) => bytes.length <= this.#tailBytesMax);
-    for (const { bytes } of chunks) if (bytes.length > this.#tailBytesMax) recycle(bytes);
-    if (kept.length > 0) this.#tail.set(key, kept);
-    for (const chunk of kept) {
-      this.#tailOrder.push({ key, chunk });
-      this.#tailBytes += chunk.bytes.length;
+    const kept: TailChunk[] = [];
+    for (const chunk of chunks) {
+      const held = heldBytes(chunk.bytes);
+      if (held > this.#tailBytesMax) {
+        recycle(chunk.bytes);
+        continue;
+      }
+      kept.push(chunk);
+      this.#tailOrder.push({ key, chunk, held });
+      this.#tailBytes += held;
     }
+    if (kept.length > 0) this.#tail.set(key, kept);
     while (this.#tailBytes > this.#tailBytesMax) this.#dropOldest();
     // The order is a queue: its dead front goes when it is half of it, which costs O(1) a chunk.
     if (this.#tailOldest > 1024 && this.#tailOldest * 2 > this.#tailOrder.length) {
@@ -110,7 +116,7 @@ export class ObjectCache {
     // Up to a thousand dead ones stand there until the queue is cut: they would hold a thousand index files alive.
     this.#tailOrder[this.#tailOldest++] = undefined;
     if (oldest === undefined) throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
-    this.#tailBytes -= oldest.chunk.bytes.length;
+    this.#tailBytes -= oldest.held;
     const left = this.#tail.get(oldest.key);
     // Chunks of one object are dropped in the order in which they were kept.
     left?.shift();

@@ -216,6 +216,8 @@ export class PendingPartition {
 
 /** Of a partition in one flush. Copying less than this on the way costs less than to keep its size in mind. */
 const BUSY_BYTES_MIN = 32 * 1024;
+/** Of what was expected of a flush that came to less: small ones and large ones often take turns. */
+const EXPECTED_KEPT = 7 / 8;
 const NOTHING_EXPECTED: ReadonlyMap<string, number> = new Map();
 
 /** Everything that the next flush will take, over all partitions of the shard. */
@@ -266,8 +268,10 @@ export class Gathering {
   /** Bytes of the partitions that have many: the next flush begins theirs as large. REQUIRES: nothing is sealed. */
   busyPartitions(): ReadonlyMap<string, number> {
     const busy = new Map<string, number>();
-    if (this.#bytes < BUSY_BYTES_MIN) return busy;
-    for (const [key, { builtBytes }] of this.#partitions) if (builtBytes >= BUSY_BYTES_MIN) busy.set(key, builtBytes);
+    for (const [key, { builtBytes }] of this.#partitions) {
+      const bytes = Math.max(builtBytes, (this.#expected.get(key) ?? 0) * EXPECTED_KEPT);
+      if (bytes >= BUSY_BYTES_MIN) busy.set(key, bytes);
+    }
     return busy;
   }
 

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 
-import { asMemory, giveBack, lend, recycle, takeBuffer, takeMemory } from "../../src/record/spare-buffers.ts";
+import {
+  asMemory,
+  giveBack,
+  heldBytes,
+  lend,
+  recycle,
+  takeBuffer,
+  takeMemory,
+} from "../../src/record/spare-buffers.ts";
 
 const MIB = 1024 * 1024;
 
@@ -14,11 +22,17 @@ test("a buffer that was given back serves the next taker of its size, and only o
   expect([second === first, third === first]).toEqual([true, false]);
 });
 
-test("from 1 KiB on a buffer is at most an eighth longer than asked for", () => {
-  for (let bytes = 1024; bytes < 16 * MIB; bytes = Math.ceil(bytes * 1.01)) {
-    const { length } = takeBuffer(bytes);
-    expect(length).toBeGreaterThanOrEqual(bytes);
-    expect(length).toBeLessThanOrEqual(bytes * 1.125);
+test("from 1 KiB on a buffer is at most twice as long as asked for, and memory of a batch half as long again", () => {
+  for (const length of [1, 1.3, 1.9, 2.6, 3.5]) giveBack(takeBuffer(length * MIB));
+  for (let bytes = 16 * 1024; bytes < 4 * MIB; bytes = Math.ceil(bytes * 1.01)) {
+    const buffer = takeBuffer(bytes);
+    const memory = takeMemory(bytes);
+    expect(buffer.length).toBeGreaterThanOrEqual(bytes);
+    expect(buffer.length).toBeLessThanOrEqual(bytes * 2);
+    expect(heldBytes(memory)).toBe(memory.buffer.byteLength);
+    expect(heldBytes(memory)).toBeLessThanOrEqual(bytes * 1.5);
+    giveBack(buffer);
+    recycle(memory);
   }
 });
 
@@ -32,9 +46,9 @@ test("what is kept is bounded", () => {
 describe("the memory of batches", () => {
   const BYTES = 5 * MIB + 4321;
 
-  test("serves the next batch of about its size once it is recycled, and is no more than an eighth larger", () => {
+  test("serves the next batch of about its size once it is recycled, and is no more than half as large again", () => {
     const first = takeMemory(BYTES);
-    expect([first.length, first.buffer.byteLength <= BYTES * 1.125]).toEqual([BYTES, true]);
+    expect([first.length, first.buffer.byteLength <= BYTES * 1.5]).toEqual([BYTES, true]);
     recycle(first);
     const second = takeMemory(BYTES - 4000);
     const third = takeMemory(BYTES);

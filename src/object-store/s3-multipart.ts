@@ -3,7 +3,6 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   ListPartsCommand,
-  UploadPartCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
 
@@ -12,8 +11,10 @@ import { ObjectStoreError } from "../errors.ts";
 import { bareETag, quotedETag } from "./etag.ts";
 import { checkPartNumber, checkParts, uploadGone } from "./multipart.ts";
 import type { CallOptions, MultipartUpload, PagedOptions, UploadedPart } from "./object-store.ts";
+import type { S3Credentials } from "./s3-credentials.ts";
 import type { S3Operation, S3Outcome, S3Request } from "./s3-outcome.ts";
 import { crc32cHeader } from "./s3-payload.ts";
+import type { S3Puts } from "./s3-puts.ts";
 
 export type RequestOutcome<T> =
   | { readonly kind: "ok"; readonly value: T }
@@ -22,6 +23,7 @@ export type RequestOutcome<T> =
 /** What the S3 store lends its uploads: one request, one deadline, one place for errors. */
 interface S3Requests {
   readonly client: S3Client;
+  readonly puts: S3Puts;
   readonly bucket: string;
   readonly keyPrefix: string;
   /** Parts go unsigned, with a CRC-32C. Settled when the upload starts: the store has to know then. */
@@ -29,7 +31,7 @@ interface S3Requests {
   readonly request: <T>(
     what: S3Request,
     signal: AbortSignal | undefined,
-    send: (signal: AbortSignal) => Promise<T>,
+    send: (signal: AbortSignal, signedWith: S3Credentials) => Promise<T>,
   ) => Promise<RequestOutcome<T>>;
 }
 
@@ -63,21 +65,14 @@ export async function createS3Multipart(
       checkPartNumber(partNumber);
       const what = about("uploadPart");
       const checksum = unsigned ? await crc32cHeader(body, callOptions?.crc32c) : undefined;
-      const outcome = await request(what, callOptions?.signal, (signal) =>
-        client.send(
-          new UploadPartCommand({
-            ...upload,
-            PartNumber: partNumber,
-            Body: body,
-            ContentLength: body.length,
-            ...(checksum === undefined ? {} : { ChecksumCRC32C: checksum }),
-          }),
-          { abortSignal: signal },
-        ),
-      );
+      const part = { PartNumber: partNumber, UploadId: uploadId };
+      const put = { bucket, key: object.Key, body, condition: {}, crc32c: checksum, part };
+      const outcome = await request(what, callOptions?.signal, async (signal, signedWith) => ({
+        etag: await requests.puts.put(put, signedWith, signal),
+      }));
       if (outcome.kind === "no-such-upload") throw uploadGone(key);
       if (outcome.kind !== "ok") throw odd(what, `the store answered a part with "${outcome.kind}"`, false);
-      const etag = bareETag(outcome.value.ETag);
+      const etag = bareETag(outcome.value.etag);
       // `complete` names parts by their tags: with a guess it would fail, or take another part. Sent again, it may come with one.
       if (etag === "") throw odd(what, `the store gave no ETag for part ${partNumber}`, true);
       if (checksum !== undefined) checksums.set(partNumber, checksum);

@@ -1,9 +1,4 @@
-import {
-  PutObjectCommand,
-  type PutObjectCommandInput,
-  type PutObjectCommandOutput,
-  type S3Client,
-} from "@aws-sdk/client-s3";
+import { PutObjectCommand, UploadPartCommand, type S3Client } from "@aws-sdk/client-s3";
 
 import { InvariantError } from "../errors.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
@@ -24,11 +19,10 @@ export interface HttpMessage {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** All that does not change from one PUT of a kind to the next. */
+/** All that does not change from one PUT of a kind to the next: of parts all but number and upload. */
 export interface PutShape {
   /** Its path stops where the key begins. The headers are those before the signature, with the example's own values. */
   readonly request: HttpMessage;
-  readonly canonicalQuery: string;
   /** What the signature covers, in ascending order, where there is a session token. */
   readonly signedNames: readonly string[];
   readonly signedNamesWithoutToken: readonly string[];
@@ -39,6 +33,18 @@ export interface PutShape {
 const NOBODY = { accessKeyId: "nobody", secretAccessKey: "secret", sessionToken: "token" } satisfies S3Credentials;
 
 const EXAMPLE_KEY = "k";
+const EXAMPLE_PART = { PartNumber: 1, UploadId: "u" };
+
+/** Of an object, or of a part of one. */
+export type PutKind = "object" | "part";
+
+/** What the SDK takes besides place and body. */
+export interface PutHeaders {
+  readonly ChecksumCRC32C?: string;
+  /** Not with parts. */
+  readonly IfNoneMatch?: string;
+  readonly IfMatch?: string;
+}
 
 /** About attempts and retries of the SDK, of which there are none. */
 const ABOUT_RETRIES: ReadonlySet<string> = new Set(["amz-sdk-invocation-id", "amz-sdk-request"]);
@@ -74,16 +80,9 @@ export class PutRehearsal {
    * How the SDK would put an object with these `headers`. undefined where our signature of that request is not the SDK's own: buckets
    * with sessions (S3 Express) or with keys of another kind (access points in many regions), or a newer SDK that sends what we do not know.
    */
-  async shape(headers: Partial<PutObjectCommandInput>): Promise<PutShape | undefined> {
-    const body = Buffer.alloc(1);
+  async shape(kind: PutKind, headers: PutHeaders): Promise<PutShape | undefined> {
     const seen: { built?: HttpMessage; signed?: HttpMessage } = {};
-    const command = new PutObjectCommand({
-      Bucket: this.#bucket,
-      Key: EXAMPLE_KEY,
-      Body: body,
-      ContentLength: body.length,
-      ...headers,
-    });
+    const command = this.#command(kind, Buffer.alloc(1), headers);
     command.middlewareStack.add(
       (next) => (args) => {
         seen.built = copied(args.request);
@@ -108,8 +107,8 @@ export class PutRehearsal {
   }
 
   /** What the SDK makes of the answer to a PUT, its body not yet read. Rejects with the SDK's error. */
-  async read(response: object): Promise<PutObjectCommandOutput> {
-    const command = new PutObjectCommand({ Bucket: this.#bucket, Key: EXAMPLE_KEY, ContentLength: 0 });
+  async read(kind: PutKind, response: object): Promise<{ readonly ETag?: string | undefined }> {
+    const command = this.#command(kind, Buffer.alloc(0), {});
     command.middlewareStack.add(() => () => Promise.resolve({ response }), {
       step: "deserialize",
       // Behind all that looks at answers.
@@ -117,6 +116,13 @@ export class PutRehearsal {
       name: "rehearseAnswer",
     });
     return this.#client.send(command, {});
+  }
+
+  #command(kind: PutKind, body: Uint8Array, headers: PutHeaders): PutObjectCommand {
+    const input = { Bucket: this.#bucket, Key: EXAMPLE_KEY, Body: body, ContentLength: body.length, ...headers };
+    if (kind === "object") return new PutObjectCommand(input);
+    // To its users here the one is like the other, but the types of their middleware differ.
+    return new UploadPartCommand({ ...input, ...EXAMPLE_PART }) as unknown as PutObjectCommand;
   }
 
   destroy(): void {
@@ -134,8 +140,7 @@ function shapeOf(built: HttpMessage, signed: HttpMessage): PutShape | undefined 
   if (region === undefined || service === undefined || names === undefined) return undefined;
   if (!built.path.endsWith(`/${EXAMPLE_KEY}`) || !isSameButSigned(built, signed)) return undefined;
   const signer = new RequestSigner({ region, service });
-  const query = canonicalQuery(signed.query);
-  const proof = { ...signed, canonicalQuery: query, signedNames: names.split(";") };
+  const proof = { ...signed, canonicalQuery: canonicalQuery(signed.query), signedNames: names.split(";") };
   if (signer.authorization(proof, NOBODY) !== authorization) return undefined;
   const signedNames = proof.signedNames.filter((name) => !ABOUT_RETRIES.has(name));
   return {
@@ -145,7 +150,6 @@ function shapeOf(built: HttpMessage, signed: HttpMessage): PutShape | undefined 
       // With room for what each request fills in: an object that grows by a name is slower to copy.
       headers: { ...built.headers, "x-amz-date": "", "x-amz-content-sha256": "", authorization: "" },
     },
-    canonicalQuery: query,
     signedNames,
     signedNamesWithoutToken: signedNames.filter((name) => name !== TOKEN),
     signer,

@@ -71,6 +71,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   const rehearse = (): PutRehearsal => (rehearsal ??= new PutRehearsal(settings));
   const bulkPuts = new S3Puts(bulk, rehearse);
   const chainPuts = new S3Puts(chain, rehearse);
+  const putsFor = (name: string): S3Puts => (isDataName(name) ? bulkPuts : chainPuts);
   const clientFor = (name: string): S3Client => (isDataName(name) ? bulk : chain);
   // Not in the queue of the SDK's agent: there the time to connect runs, and a slow store looks like one that is down.
   const bulkSockets = new Semaphore(settings.maxSockets);
@@ -269,11 +270,10 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       const what: S3Request = { operation: "put", key, bucket, condition: options.condition.kind };
       const unsigned = goesUnsigned();
       const outcome = await request(what, options.signal, async (attemptSignal, signedWith) => {
-        const puts = isDataName(key) ? bulkPuts : chainPuts;
         const crc32c = unsigned ? await crc32cHeader(body, options.crc32c) : undefined;
         const condition = conditionHeader(options.condition, settings.ifMatchEtag);
         const put = { bucket, key: keyPrefix + key, body, condition, crc32c };
-        return { etag: await puts.put(put, signedWith, attemptSignal) };
+        return { etag: await putsFor(key).put(put, signedWith, attemptSignal) };
       });
       if (outcome.kind === "ok") {
         checkMarks(what, outcome.value.etag);
@@ -286,7 +286,11 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     async createMultipart(key, options) {
       checkKey(key, keyBytesMax);
       const unsigned = goesUnsigned();
-      return createS3Multipart({ client: clientFor(key), bucket, keyPrefix, request, unsigned }, key, options);
+      return createS3Multipart(
+        { client: clientFor(key), puts: putsFor(key), bucket, keyPrefix, request, unsigned },
+        key,
+        options,
+      );
     },
 
     list,

@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 
-import { PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
+import { PutObjectCommand, UploadPartCommand, type S3Client } from "@aws-sdk/client-s3";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
@@ -97,16 +97,11 @@ function sdk(of: Settings, wire: Wire): S3Client {
   return client;
 }
 
-function commandOf({ bucket, key, body, condition, crc32c }: PutRequest): PutObjectCommand {
+function commandOf({ bucket, key, body, condition, crc32c, part }: PutRequest): PutObjectCommand {
   const checksum = crc32c === undefined ? {} : { ChecksumCRC32C: crc32c };
-  return new PutObjectCommand({
-    Bucket: bucket,
-    Key: key,
-    Body: body,
-    ContentLength: body.length,
-    ...checksum,
-    ...condition,
-  });
+  const input = { Bucket: bucket, Key: key, Body: body, ContentLength: body.length, ...checksum, ...condition };
+  if (part === undefined) return new PutObjectCommand(input);
+  return new UploadPartCommand({ ...input, ...part }) as unknown as PutObjectCommand;
 }
 
 const signal = new AbortController().signal;
@@ -147,6 +142,11 @@ const character = fc.oneof(
 );
 const keys = fc.array(character, { minLength: 1, maxLength: 60 }).map((parts) => parts.join(""));
 
+/** Servers name uploads as they like. */
+const parts = fc.option(fc.record({ PartNumber: fc.integer({ min: 1, max: 10_000 }), UploadId: keys }), {
+  nil: undefined,
+});
+
 const encryptions: fc.Arbitrary<S3Encryption | undefined> = fc.constantFrom(
   undefined,
   { kind: "sse-s3" },
@@ -177,7 +177,8 @@ describe("what is sent is what the SDK would send, with its signature", () => {
         fc.constantFrom("if-none-match", "x-oss-forbid-overwrite") satisfies fc.Arbitrary<
           NonNullable<S3ClientSettings["createIfAbsent"]>
         >,
-        async (key, body, condition, unsigned, place, sessionToken, encryption, createIfAbsent) => {
+        parts,
+        async (key, body, condition, unsigned, place, sessionToken, encryption, createIfAbsent, part) => {
           const of: Settings = {
             ...settings,
             ...place,
@@ -189,11 +190,12 @@ describe("what is sent is what the SDK would send, with its signature", () => {
             ...(encryption === undefined ? {} : { encryption }),
           };
           const crc32c = unsigned ? await crc32cHeader(body) : undefined;
-          const [ours, sdks] = await bothSend(of, { bucket: of.bucket, key, body, condition, crc32c });
+          const what = part === undefined ? { condition } : { condition: {}, part };
+          const [ours, sdks] = await bothSend(of, { bucket: of.bucket, key, body, crc32c, ...what });
           expect(ours).toEqual(sdks);
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 200 },
     );
   });
 
@@ -321,12 +323,14 @@ describe("what an answer means is what the SDK says", () => {
     return { message, status, retryable, effect, cause: String(cause) };
   };
 
-  test.each(ANSWERS)("$status $headers $body", async (answer) => {
+  const part: PutRequest = { ...create, condition: {}, part: { PartNumber: 3, UploadId: "up+load/1==" } };
+  const cases = [create, part].flatMap((put) => ANSWERS.map((answer) => ({ put, ...answer })));
+  test.each(cases)("$put.part $status $headers $body", async ({ put, ...answer }) => {
     const ours = puts(settings, new Wire(answer));
     const theirs = sdk(settings, new Wire(answer));
     const [our, their] = await Promise.allSettled([
-      ours.puts.put(create, settings.credentials as S3Credentials, signal),
-      theirs.send(commandOf(create)),
+      ours.puts.put(put, settings.credentials as S3Credentials, signal),
+      theirs.send(commandOf(put)),
     ]);
     const outcomes = [our, their].map((settled) =>
       settled.status === "rejected" ? said(settled.reason) : { kind: "ok" },

@@ -1,4 +1,5 @@
 import { Engine, loadConfig } from "../../dist/index.js";
+import { closedLoop } from "../load/closed-loop.mjs";
 import { payloads } from "../load/payload.mjs";
 import { createNullStore } from "./null-store.mjs";
 
@@ -74,6 +75,21 @@ export async function openTierlog(workspace, options) {
     append: (producer) => parts[producer % partitions].append(appends[n++ % appends.length], given),
     close: () => engine.close(),
   };
+}
+
+const COMPILED_MS = 1500;
+
+/**
+ * Half of its first second an engine spends on code that is compiled and memory that is touched for the first time: what a server
+ * does once. Called at the beginning of a suite that opens engines.
+ */
+export async function compileCode(workspace, options) {
+  const tierlog = await openTierlog(workspace, { bytes: 1024, ...options });
+  try {
+    await closedLoop(tierlog.append, 256, COMPILED_MS);
+  } finally {
+    await tierlog.close();
+  }
 }
 
 /** Until the journal goes over files that it wrote before: a new one is written twice, first with zeros. */

@@ -1,6 +1,6 @@
 import { appender } from "../contestants/appender.mjs";
 import { bareSync } from "../contestants/bare.mjs";
-import { JOURNALED, openTierlog } from "../contestants/tierlog.mjs";
+import { compileCode, JOURNALED, openTierlog } from "../contestants/tierlog.mjs";
 import { addRow, compare } from "../harness/compare.mjs";
 import { formatBytes } from "../harness/format.mjs";
 import { buildProgram } from "../limits/programs.mjs";
@@ -22,6 +22,7 @@ export const append = {
     "the bare loop knows nothing but bytes; it blocks its thread, which an engine must not",
   ],
   async run(run) {
+    await compileCode(run.workspace, { flags: JOURNALED });
     await level(run, "journaled", BASE);
     await level(run, "buffered", BASE);
     await level(run, "uploaded", BASE);

@@ -1,5 +1,5 @@
 import { appender } from "../contestants/appender.mjs";
-import { JOURNALED, openTierlog } from "../contestants/tierlog.mjs";
+import { compileCode, JOURNALED, openTierlog } from "../contestants/tierlog.mjs";
 import { addRow, compare } from "../harness/compare.mjs";
 import { formatBytes } from "../harness/format.mjs";
 import { payloads } from "../load/payload.mjs";
@@ -64,6 +64,7 @@ export const peers = {
   ],
   async run(run) {
     const [base, small] = POINTS;
+    await compileCode(run.workspace, { flags: JOURNALED });
     for (const one of CLASSES) await classAt(run, one, base);
     const [synced] = CLASSES;
     if (run.full) for (const one of CLASSES) await classAt(run, one, small);

@@ -2,7 +2,7 @@ import { PutObjectCommand } from "@aws-sdk/client-s3";
 
 import { appender } from "../contestants/appender.mjs";
 import { barePuts, defaultClient, NULL_BUCKET } from "../contestants/s3-clients.mjs";
-import { openTierlog } from "../contestants/tierlog.mjs";
+import { compileCode, openTierlog } from "../contestants/tierlog.mjs";
 import { addRow, compare } from "../harness/compare.mjs";
 import { openLoop } from "../load/open-loop.mjs";
 import { startSink } from "../sink/start-sink.mjs";
@@ -19,6 +19,8 @@ export const uploaded = {
     `second, linger ${LINGER_MS} ms, a store that answers ${STORE_DELAY_MS} ms late; overlap: flushes of 16 MiB in parts of 8 MiB, that store`,
   blindSpots: ["the late store delays every answer alike and takes any number of requests at once"],
   async run(run) {
+    const sink = await run.shared("sink", () => startSink(run.workspace));
+    await compileCode(run.workspace, { store: sink, flags: { "system.flush.linger": "0ms" } });
     await oneProducer(run);
     const far = await startSink(run.workspace);
     await openLoopOf(run, far);

@@ -2,6 +2,7 @@ import type { Epoch, Offset, ShardId, TopicId } from "../domain.ts";
 import { CorruptionError, InvariantError, UnsupportedVersionError } from "../errors.ts";
 import { readInt64, readUint32, writeInt32, writeInt64 } from "../record/big-endian.ts";
 import { ByteReader } from "../record/bytes.ts";
+import { combineCrc32c } from "../record/crc32c-combine.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { nextTurn } from "../runtime/turn.ts";
 import type { FrameExtent, FrameInput } from "./frame.ts";
@@ -82,14 +83,21 @@ export function encodeBody(target: Buffer, input: FrameInput, totalBytes: number
   if (input.payloadBytes > BYTES_PER_TURN)
     return encodeLargeBody(target, input, totalBytes, payloadStart, directoryCrc);
   let at = payloadStart;
-  for (const chunk of input.chunks) {
+  let bodyCrc = directoryCrc;
+  let summed = payloadStart;
+  for (const [i, chunk] of input.chunks.entries()) {
     checkRoom(at + chunk.length - payloadStart, input);
     target.set(chunk, at);
+    const crc = input.chunkCrcs?.[i];
+    if (crc !== undefined) {
+      bodyCrc = combineCrc32c(crc32c(target.subarray(summed, at), bodyCrc), crc, chunk.length);
+      summed = at + chunk.length;
+    }
     at += chunk.length;
   }
   checkFilled(at - payloadStart, input);
   target.fill(0, end, totalBytes);
-  return { directoryCrc, bodyCrc: crc32c(target.subarray(payloadStart, end), directoryCrc) };
+  return { directoryCrc, bodyCrc: crc32c(target.subarray(summed, end), bodyCrc) };
 }
 
 async function encodeLargeBody(
@@ -102,8 +110,9 @@ async function encodeLargeBody(
   let at = payloadStart;
   let bodyCrc = directoryCrc;
   let turn = 0;
-  for (const chunk of input.chunks) {
+  for (const [i, chunk] of input.chunks.entries()) {
     checkRoom(at + chunk.length - payloadStart, input);
+    const crc = input.chunkCrcs?.[i];
     for (let from = 0; from < chunk.length;) {
       if (turn === BYTES_PER_TURN) {
         turn = 0;
@@ -112,11 +121,12 @@ async function encodeLargeBody(
       const piece = chunk.subarray(from, from + BYTES_PER_TURN - turn);
       target.set(piece, at);
       // While the bytes are still in the processor's cache.
-      bodyCrc = crc32c(target.subarray(at, at + piece.length), bodyCrc);
+      if (crc === undefined) bodyCrc = crc32c(target.subarray(at, at + piece.length), bodyCrc);
       at += piece.length;
       from += piece.length;
       turn += piece.length;
     }
+    if (crc !== undefined) bodyCrc = combineCrc32c(bodyCrc, crc, chunk.length);
   }
   checkFilled(at - payloadStart, input);
   target.fill(0, at, totalBytes);

@@ -20,6 +20,8 @@ export interface FrameInput {
   readonly extents: readonly FrameExtent[];
   /** The payload in pieces, in order; not changed by anybody until the append has settled. */
   readonly chunks: readonly Uint8Array[];
+  /** CRC-32C of each chunk, where it is known: it guards the chunk from there on. */
+  readonly chunkCrcs?: readonly (number | undefined)[];
   /** The sum of the chunks' lengths. */
   readonly payloadBytes: number;
 }

@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 
 import type { ObjectKey } from "../domain.ts";
 import { AbortedError, ClosedError, InvalidArgumentError, InvariantError, isTierlogError } from "../errors.ts";
-import { combineCrc32c } from "../record/crc32c-combine.ts";
+import { COMBINED_BYTES_MIN, combineCrc32c } from "../record/crc32c-combine.ts";
 import { crc32c } from "../record/crc32c.ts";
 import { silentLogger, type Logger } from "../runtime/logger.ts";
 import { Semaphore } from "../runtime/mutex.ts";
@@ -19,9 +19,6 @@ const COPY_BYTES_PER_TURN = 512 * 1024;
 
 /** Copied and then read once more for its CRC-32C while the processor still has it in its cache. */
 const CRC_BYTES_AT_ONCE = 128 * 1024;
-
-/** Below this the CRC-32C of a chunk costs less than to combine one that is known. */
-const COMBINED_BYTES_MIN = 16 * 1024;
 
 export interface MultipartWriterOptions {
   /** With the settling wrapper: the writer itself retries nothing. */

@@ -2,7 +2,7 @@ import type { Epoch, Offset } from "../domain.ts";
 import { UnsupportedVersionError } from "../errors.ts";
 import { readInt16, readInt32, readInt64, readUint32, writeInt16, writeInt32, writeInt64 } from "./big-endian.ts";
 import { COMPRESSION_ID, type Compression } from "./compression.ts";
-import { combineCrc32c } from "./crc32c-combine.ts";
+import { COMBINED_BYTES_MIN, combineCrc32c } from "./crc32c-combine.ts";
 import { crc32c } from "./crc32c.ts";
 import { problemsAt, type Where } from "./where.ts";
 
@@ -156,10 +156,11 @@ export function withMaxTimestamp(bytes: Uint8Array, maxTimestampMs: number): Uin
 }
 
 /**
- * The CRC-32C of the whole batch, made of the one that it carries, which leaves its first 21 bytes out. Reads no record. REQUIRES:
- * `bytes` is one batch whose CRC is right.
+ * The CRC-32C of the whole batch, made of the one that it carries, which leaves its first 21 bytes out; undefined for a small batch,
+ * of which the records are read as fast. REQUIRES: `bytes` is one batch whose CRC is right.
  */
-export function batchCrc32c(bytes: Uint8Array): number {
+export function batchCrc32c(bytes: Uint8Array): number | undefined {
+  if (bytes.length < COMBINED_BYTES_MIN) return undefined;
   return combineCrc32c(crc32c(bytes.subarray(0, CRC_FROM)), readUint32(bytes, CRC_AT), bytes.length - CRC_FROM);
 }
 

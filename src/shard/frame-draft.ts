@@ -2,6 +2,7 @@ import type { Epoch, Offset } from "../domain.ts";
 import type { EncodedFrame } from "../journal/frame-writer.ts";
 import type { FrameExtent } from "../journal/frame.ts";
 import type { Journal } from "../journal/journal.ts";
+import { batchCrc32c } from "../record/batch.ts";
 import { nextTurn } from "../runtime/turn.ts";
 import { sealAhead } from "./flight.ts";
 import type { Gathering } from "./pending.ts";
@@ -30,6 +31,7 @@ export async function draftFrame(
   const batches: PlacedBatch[] = [];
   const extents: { -readonly [K in keyof FrameExtent]: FrameExtent[K] }[] = [];
   const chunks: Uint8Array[] = [];
+  const chunkCrcs: (number | undefined)[] = [];
   let position = 0;
   let records = 0;
   let turnBytes = 0;
@@ -43,6 +45,7 @@ export async function draftFrame(
     const { topicId, partition, baseOffset, nextOffset, maxTimestampMs, bytes } = batch;
     batches.push(batch);
     chunks.push(bytes);
+    chunkCrcs.push(batchCrc32c(bytes));
     const last = extents.at(-1);
     if (last !== undefined && last.partition === partition && last.topicId === topicId) {
       last.nextOffset = nextOffset;
@@ -64,7 +67,7 @@ export async function draftFrame(
     records += nextOffset - baseOffset;
     turnBytes += bytes.length;
   }
-  const encoding = journal.encode({ epoch, createdAtMs, extents, chunks, payloadBytes: position });
+  const encoding = journal.encode({ epoch, createdAtMs, extents, chunks, chunkCrcs, payloadBytes: position });
   const encoded = encoding instanceof Promise ? await encoding : encoding;
   return { batches, bytes: position, records, encoded };
 }

@@ -8,6 +8,7 @@ import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { Journal } from "../../src/journal/journal.ts";
+import { crc32c } from "../../src/record/crc32c.ts";
 import { SimulatedDisk } from "../support/simulated-disk.ts";
 import { frameOf, journalOptions, LoggerSpy, payloadOf, SETTINGS } from "./support.ts";
 
@@ -56,6 +57,33 @@ test("what was appended is there again after a re-open, with directories and pay
   expect(sequences).toEqual(Array.from({ length: 33 }, (_, i) => i + 8));
   expect(await again?.append(frameOf(400, 100))).toBe(41);
   await again?.close();
+});
+
+test("a frame has the same bytes whether the CRCs of its chunks are given or not", async () => {
+  const settings = { ...SETTINGS, fileSizeBytes: 4 * 1024 * 1024, maxSizeBytes: 64 * 1024 * 1024 };
+  await fc.assert(
+    fc.asyncProperty(
+      // Up to and beyond what is encoded in one turn of the event loop.
+      fc.array(fc.record({ bytes: fc.oneof(fc.nat(300), fc.nat(400_000)), isKnown: fc.boolean() }), { maxLength: 6 }),
+      async (pieces) => {
+        const journal = await Journal.open(journalOptions(await mkdtemp(join(root, "crcs-")), { settings }), "create");
+        const chunks = pieces.map(({ bytes }, i) => payloadOf(i, bytes));
+        const chunkCrcs = pieces.map(({ isKnown }, i) =>
+          isKnown ? crc32c(chunks[i] ?? new Uint8Array(0)) : undefined,
+        );
+        const payloadBytes = chunks.reduce((sum, { length }) => sum + length, 0);
+        const frame = { ...frameOf(0, payloadBytes), chunks };
+        const encoded = [await journal.encode({ ...frame, chunkCrcs }), await journal.encode(frame)];
+        expect(encoded[0]?.crcs).toEqual(encoded[1]?.crcs);
+        const [known] = encoded;
+        expect(await journal.append(known!)).toBe(1);
+        // Reading it checks its CRC.
+        expect(Buffer.compare(await journal.readPayload(1), Buffer.concat(chunks))).toBe(0);
+        await journal.close();
+      },
+    ),
+    { numRuns: 40 },
+  );
 });
 
 test("random appends, frees, copies aside and re-opens: as a model of them says", async () => {

@@ -37,6 +37,15 @@ const BLOCK_BYTES = 8 * 1024 * 1024;
 const FETCHES_MAX = 16;
 const TOUCHED_MAX = 4096;
 
+/** What is kept of an object that was just written. */
+interface TailObject {
+  readonly key: ObjectKey;
+  /** In order of position; undefined from the front on as they are dropped. */
+  readonly chunks: ((TailChunk & { readonly held: number }) | undefined)[];
+  /** Index of the oldest that is not dropped. */
+  oldest: number;
+}
+
 /**
  * Bytes of immutable objects, shared by all readers of an engine.
  *
@@ -50,11 +59,9 @@ export class ObjectCache {
   readonly #cacheBytesMax: number;
   readonly #blockBytes: number;
   readonly #fetches = new Semaphore(FETCHES_MAX);
-  /** Of each object what is still kept, in order of position. */
-  readonly #tail = new Map<ObjectKey, TailChunk[]>();
-  /** All chunks kept, oldest first. */
-  readonly #tailOrder: ({ readonly key: ObjectKey; readonly chunk: TailChunk; readonly held: number } | undefined)[] =
-    [];
+  readonly #tail = new Map<ObjectKey, TailObject>();
+  /** The same, oldest first. */
+  readonly #tailOrder: (TailObject | undefined)[] = [];
   #tailOldest = 0;
   #tailBytes = 0;
   /** Insertion order is the order of use, oldest first. */
@@ -91,37 +98,41 @@ export class ObjectCache {
    */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
     // One that alone is too large would drive all others out and then not be kept either.
-    const kept: TailChunk[] = [];
-    for (const chunk of chunks) {
-      const held = heldBytes(chunk.bytes);
+    const kept: TailObject = { key, chunks: [], oldest: 0 };
+    for (const { position, bytes } of chunks) {
+      const held = heldBytes(bytes);
       if (held > this.#tailBytesMax) {
-        recycle(chunk.bytes);
+        recycle(bytes);
         continue;
       }
-      kept.push(chunk);
-      this.#tailOrder.push({ key, chunk, held });
+      kept.chunks.push({ position, bytes, held });
       this.#tailBytes += held;
     }
-    if (kept.length > 0) this.#tail.set(key, kept);
+    if (kept.chunks.length > 0) {
+      this.#tail.set(key, kept);
+      this.#tailOrder.push(kept);
+    }
     while (this.#tailBytes > this.#tailBytesMax) this.#dropOldest();
-    // The order is a queue: its dead front goes when it is half of it, which costs O(1) a chunk.
+    // The order is a queue: its dead front goes when it is half of it, which costs O(1) an object.
     if (this.#tailOldest > 1024 && this.#tailOldest * 2 > this.#tailOrder.length) {
       this.#tailOrder.splice(0, this.#tailOldest);
       this.#tailOldest = 0;
     }
   }
 
+  /** The oldest chunk of the oldest object. Nothing is moved up: an object may have tens of thousands. */
   #dropOldest(): void {
-    const oldest = this.#tailOrder[this.#tailOldest];
+    const object = this.#tailOrder[this.#tailOldest];
+    const chunk = object?.chunks[object.oldest];
+    if (object === undefined || chunk === undefined)
+      throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
+    this.#tailBytes -= chunk.held;
+    object.chunks[object.oldest++] = undefined;
+    recycle(chunk.bytes);
+    if (object.oldest < object.chunks.length) return;
+    this.#tail.delete(object.key);
     // Up to a thousand dead ones stand there until the queue is cut: they would hold a thousand index files alive.
     this.#tailOrder[this.#tailOldest++] = undefined;
-    if (oldest === undefined) throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
-    this.#tailBytes -= oldest.held;
-    const left = this.#tail.get(oldest.key);
-    // Chunks of one object are dropped in the order in which they were kept.
-    left?.shift();
-    if (left?.length === 0) this.#tail.delete(oldest.key);
-    recycle(oldest.chunk.bytes);
   }
 
   /**
@@ -159,9 +170,10 @@ export class ObjectCache {
 
   /** Of what this process wrote, without a request; undefined: not all of it is kept. Copies only where the range spans chunks. */
   fromTail(key: ObjectKey, start: number, end: number): Uint8Array | undefined {
-    const chunks = this.#tail.get(key);
-    if (chunks === undefined) return undefined;
-    let at = firstEndingBehind(chunks, start);
+    const object = this.#tail.get(key);
+    if (object === undefined) return undefined;
+    const { chunks } = object;
+    let at = firstEndingBehind(object, start);
     const parts: Uint8Array[] = [];
     for (let position = start; position < end; at++) {
       const chunk = chunks[at];
@@ -241,9 +253,9 @@ export class ObjectCache {
   }
 }
 
-/** Index of the first chunk that reaches past `position`. */
-function firstEndingBehind(chunks: readonly TailChunk[], position: number): number {
-  let low = 0;
+/** Index of the first chunk of those kept that reaches past `position`. */
+function firstEndingBehind({ chunks, oldest }: TailObject, position: number): number {
+  let low = oldest;
   let high = chunks.length;
   while (low < high) {
     const middle = (low + high) >>> 1;

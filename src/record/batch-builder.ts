@@ -123,18 +123,20 @@ export class BatchBuilder {
 
   /**
    * Ends the builder. The answer comes at once for "none" and for up to 32 KiB of records, else as a promise. With "lz4", a
-   * batch that LZ4 does not make smaller is stored with codec none.
+   * batch that LZ4 does not make smaller is stored with codec none. `take` makes the memory of the sealed batch.
    */
-  seal(compression: Compression): SealedBatch | Promise<SealedBatch> {
+  seal(compression: Compression, take: (bytes: number) => Buffer = takeMemory): SealedBatch | Promise<SealedBatch> {
     if (this.#sealed) throw new InvariantError("the batch is sealed already");
     if (this.#recordCount === 0) throw new InvariantError("a batch without records cannot be sealed");
     this.#sealed = true;
     const buffer = this.#buffer;
     // Whoever keeps the builder keeps no bytes.
     this.#buffer = NO_BUFFER;
-    if (compression === "none") return this.#finish(buffer, undefined);
+    if (compression === "none") return this.#finish(buffer, undefined, take);
     const frame = compressLz4(buffer.subarray(BATCH_HEADER_BYTES, this.#sizeBytes));
-    return frame instanceof Uint8Array ? this.#finish(buffer, frame) : frame.then((late) => this.#finish(buffer, late));
+    return frame instanceof Uint8Array
+      ? this.#finish(buffer, frame, take)
+      : frame.then((late) => this.#finish(buffer, late, take));
   }
 
   /** `left`: how many there are to come, this one included. */
@@ -175,11 +177,11 @@ export class BatchBuilder {
   }
 
   /** Takes `buffer` over. `frame`: the compressed records in it; it counts only where it is smaller. */
-  #finish(buffer: Buffer, frame: Uint8Array | undefined): SealedBatch {
+  #finish(buffer: Buffer, frame: Uint8Array | undefined, take: (bytes: number) => Buffer): SealedBatch {
     const smaller = frame !== undefined && BATCH_HEADER_BYTES + frame.length < this.#sizeBytes ? frame : undefined;
     let bytes = smaller === undefined ? asMemory(buffer, this.#sizeBytes) : undefined;
     if (bytes === undefined) {
-      bytes = takeMemory(smaller === undefined ? this.#sizeBytes : BATCH_HEADER_BYTES + smaller.length);
+      bytes = take(smaller === undefined ? this.#sizeBytes : BATCH_HEADER_BYTES + smaller.length);
       if (smaller === undefined) bytes.set(buffer.subarray(0, this.#sizeBytes));
       else bytes.set(smaller, BATCH_HEADER_BYTES);
       giveBack(buffer);

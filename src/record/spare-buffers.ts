@@ -3,6 +3,8 @@ const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 const SIZE_MIN = 1024;
 /** Below this memory is cheap to allocate, and there may be tens of thousands of batches. */
 const HANDED_OVER_BYTES_MIN = 16 * 1024;
+/** Of memory that small batches share. */
+const SHARED_BYTES_MAX = 64 * 1024;
 /**
  * Sizes between two powers of two. Of more sizes the right one is missing whenever a load changes, and all is fresh memory again until
  * enough of it was made.
@@ -18,6 +20,8 @@ const kept = new Map<number, Buffer[]>();
 let keptBytes = 0;
 /** Buffers that left with a batch or an index file and may come back. */
 const handedOver = new WeakMap<ArrayBufferLike, Buffer>();
+/** Memory with several batches in it. */
+const shared = new WeakSet<ArrayBufferLike>();
 
 /**
  * Memory for open batches, used again: memory outside the heap that is only left behind drives the collector into full collections,
@@ -81,24 +85,56 @@ function handOver(buffer: Buffer, bytes: number): Buffer {
 }
 
 /**
- * Takes memory back where it came from `takeMemory` or `asMemory` and was not lent; else does nothing. REQUIRES: nobody reads these
+ * Takes memory back where it came, as it is, from `takeMemory` or `asMemory` and was not lent; else does nothing. REQUIRES: nobody reads these
  * bytes, or any others of the same memory, after this call.
  */
 export function recycle(memory: Uint8Array): void {
+  if (memory.length < HANDED_OVER_BYTES_MIN) return;
   const buffer = handedOver.get(memory.buffer);
   if (buffer === undefined) return;
   handedOver.delete(memory.buffer);
   giveBack(buffer);
 }
 
-/** What these bytes keep alive; at least their length. REQUIRES: they were not lent. */
+/** What `memory` keeps alive besides other memory of its flush; at least its length. REQUIRES: it was not lent. */
 export function heldBytes(memory: Uint8Array): number {
+  if (memory.length < HANDED_OVER_BYTES_MIN) return memory.length;
   return handedOver.get(memory.buffer)?.length ?? memory.length;
 }
 
-/** These bytes go to somebody who may keep them for ever: `recycle` will leave them alone. */
-export function lend(memory: Uint8Array): void {
+/**
+ * What to give to somebody who may keep it for ever: these bytes, and `recycle` will leave them alone, or a copy where they stand in
+ * memory that is shared.
+ */
+export function lend(memory: Uint8Array): Uint8Array {
+  if (shared.has(memory.buffer)) return new Uint8Array(memory);
   handedOver.delete(memory.buffer);
+  return memory;
+}
+
+/**
+ * Memory of the batches of one flush: the small ones share it, because a thousand pieces of 1 KiB cost more to allocate and to collect
+ * than to fill. It is held until the last of them is dropped, so no others may be in it than those that are dropped together.
+ */
+export class FlushMemory {
+  #piece: Buffer = Buffer.alloc(0);
+  #used = 0;
+  #taken = 0;
+
+  /** As `takeMemory`. */
+  take(bytes: number): Buffer {
+    if (bytes >= HANDED_OVER_BYTES_MIN) return takeMemory(bytes);
+    if (this.#used + bytes > this.#piece.length) {
+      // As much again as was taken: a flush of one small batch holds no more than that.
+      this.#piece = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.#taken, SHARED_BYTES_MAX)));
+      this.#used = 0;
+      if (this.#piece.length > bytes) shared.add(this.#piece.buffer);
+    }
+    const memory = this.#piece.subarray(this.#used, this.#used + bytes);
+    this.#used += bytes;
+    this.#taken += bytes;
+    return memory;
+  }
 }
 
 /** Of the size that nobody wanted for longest; false where there is no other. */

@@ -2,6 +2,7 @@ import type { Epoch, Offset } from "../domain.ts";
 import type { TierlogError } from "../errors.ts";
 import type { SealedBatch } from "../record/batch-builder.ts";
 import { patchBatch } from "../record/batch.ts";
+import { FlushMemory } from "../record/spare-buffers.ts";
 import type { AppendTarget, Gathering } from "./pending.ts";
 import { prepareBatches, type PlacedBatch, type PreparedFlight, type PrepareOptions } from "./prepare.ts";
 
@@ -70,9 +71,10 @@ export class Flight {
 /** The batches of `gathering` in order, with offsets and epoch; of those that are compressed off the loop a few are sealed ahead. */
 export function* sealAhead(gathering: Gathering, epoch: Epoch): Generator<PlacedBatch | Promise<PlacedBatch>> {
   const ahead: (PlacedBatch | Promise<PlacedBatch>)[] = [];
+  const memory = new FlushMemory();
   for (const { target, batches } of gathering.partitions()) {
     for (const pending of batches) {
-      const sealed = pending.seal(target.compression);
+      const sealed = pending.seal(target.compression, memory);
       const { baseOffset } = pending;
       const placed =
         sealed instanceof Promise
@@ -96,6 +98,7 @@ function place(target: AppendTarget, sealed: SealedBatch, baseOffset: Offset, ep
   return {
     topicId: target.topicId,
     partition: target.partition,
+    key: target.key,
     epoch,
     baseOffset,
     nextOffset: (baseOffset + sealed.recordCount) as Offset,

@@ -110,10 +110,7 @@ export class JournalStage {
 
   /** The chain has caught up with these batches. */
   uploaded(batches: readonly PlacedBatch[]): void {
-    for (const batch of batches) {
-      const key = partitionKey(batch);
-      if (this.#ends.get(key) === batch.nextOffset) this.#ends.delete(key);
-    }
+    for (const { key, nextOffset } of batches) if (this.#ends.get(key) === nextOffset) this.#ends.delete(key);
   }
 
   addRecords(target: AppendTarget, records: readonly LogRecord[], bytes: number, waiter: Waiter): void {

@@ -41,7 +41,9 @@ const TOUCHED_MAX = 4096;
 interface TailObject {
   readonly key: ObjectKey;
   /** In order of position; undefined from the front on as they are dropped. */
-  readonly chunks: ((TailChunk & { readonly held: number }) | undefined)[];
+  readonly chunks: (TailChunk | undefined)[];
+  /** Bytes that each chunk keeps alive. */
+  readonly held: number[];
   /** Index of the oldest that is not dropped. */
   oldest: number;
 }
@@ -98,14 +100,15 @@ export class ObjectCache {
    */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
     // One that alone is too large would drive all others out and then not be kept either.
-    const kept: TailObject = { key, chunks: [], oldest: 0 };
-    for (const { position, bytes } of chunks) {
-      const held = heldBytes(bytes);
+    const kept: TailObject = { key, chunks: [], held: [], oldest: 0 };
+    for (const chunk of chunks) {
+      const held = heldBytes(chunk.bytes);
       if (held > this.#tailBytesMax) {
-        recycle(bytes);
+        recycle(chunk.bytes);
         continue;
       }
-      kept.chunks.push({ position, bytes, held });
+      kept.chunks.push(chunk);
+      kept.held.push(held);
       this.#tailBytes += held;
     }
     if (kept.chunks.length > 0) {
@@ -126,7 +129,7 @@ export class ObjectCache {
     const chunk = object?.chunks[object.oldest];
     if (object === undefined || chunk === undefined)
       throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
-    this.#tailBytes -= chunk.held;
+    this.#tailBytes -= object.held[object.oldest] ?? 0;
     object.chunks[object.oldest++] = undefined;
     recycle(chunk.bytes);
     if (object.oldest < object.chunks.length) return;
@@ -185,8 +188,7 @@ export class ObjectCache {
     const [part] = parts;
     if (part === undefined || parts.length > 1) return Buffer.concat(parts);
     // Once it is read nobody knows for how long: readers keep views of it.
-    lend(part);
-    return part;
+    return lend(part);
   }
 
   #find(key: ObjectKey, start: number, end: number): Entry | undefined {

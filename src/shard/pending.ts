@@ -4,7 +4,7 @@ import { BatchBuilder, type SealedBatch } from "../record/batch-builder.ts";
 import { readBatchHeader } from "../record/batch.ts";
 import type { Compression } from "../record/compression.ts";
 import type { LogRecord } from "../record/record.ts";
-import { takeMemory } from "../record/spare-buffers.ts";
+import type { FlushMemory } from "../record/spare-buffers.ts";
 
 /** The partition of appends, and how their batches are stored. */
 export interface AppendTarget {
@@ -96,15 +96,15 @@ export class PendingBatch {
    * Header, CRC and compression: once, here. A promise only where the compression leaves the event loop. The records' own buffer
    * is let go: of a flush on its way only what is sent stays in memory.
    */
-  seal(compression: Compression): SealedBatch | Promise<SealedBatch> {
+  seal(compression: Compression, memory: FlushMemory): SealedBatch | Promise<SealedBatch> {
     const source = this.#source;
     this.#source = undefined;
     if (source === undefined) throw new InvariantError("a batch was sealed twice");
-    if (source instanceof BatchBuilder) return source.seal(compression);
+    if (source instanceof BatchBuilder) return source.seal(compression, (bytes) => memory.take(bytes));
     const { recordCount, baseOffset, nextOffset, maxTimestampMs } = headerOf(source);
     // A copy: offsets are written into it, the same batch may be on its way to several partitions, and after the ack the buffer
     // is the caller's again, while readers at the tail still use these bytes.
-    const bytes = takeMemory(source.length);
+    const bytes = memory.take(source.length);
     bytes.set(source);
     return { bytes, recordCount, baseOffset, nextOffset, maxTimestampMs };
   }

@@ -14,6 +14,8 @@ const BATCH_COST_BYTES = 512;
 
 /** A sealed batch that has its offsets and its epoch. */
 export interface PlacedBatch extends PartitionId {
+  /** `partitionKey` of the two, one string for all batches of a partition: to make and hash it for each takes longer than the rest. */
+  readonly key: string;
   readonly epoch: Epoch;
   readonly baseOffset: Offset;
   readonly nextOffset: Offset;

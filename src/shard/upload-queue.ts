@@ -134,7 +134,11 @@ export class UploadQueue {
 
   #note(
     frame: { readonly sequence: number; readonly createdAtMs: number },
-    extents: readonly (PartitionId & { readonly baseOffset: Offset; readonly maxTimestampMs: number })[],
+    extents: readonly (PartitionId & {
+      readonly key?: string;
+      readonly baseOffset: Offset;
+      readonly maxTimestampMs: number;
+    })[],
     bytes: number,
     records: number,
   ): void {
@@ -145,7 +149,7 @@ export class UploadQueue {
     this.#bytes += bytes;
     this.#records += records;
     for (const extent of extents) {
-      const key = partitionKey(extent);
+      const key = extent.key ?? partitionKey(extent);
       let tail = this.#tails.get(key);
       if (tail === undefined) this.#tails.set(key, (tail = { offsets: [], sequences: [], maxTimestamps: [], head: 0 }));
       const { offsets, sequences, maxTimestamps } = tail;
@@ -222,8 +226,7 @@ export class UploadQueue {
       this.#records -= frame.records;
       this.#count--;
       let last: string | undefined;
-      for (const batch of frame.batches) {
-        const key = partitionKey(batch);
+      for (const { key } of frame.batches) {
         if (key === last) continue;
         last = key;
         this.#forget(key);
@@ -288,8 +291,7 @@ export class UploadQueue {
     for (const batch of batches ?? []) {
       if (batch.partition !== id.partition || batch.topicId !== id.topicId || batch.nextOffset <= from) continue;
       if (found.length > 0 && bytes >= maxBytes) break;
-      lend(batch.bytes);
-      found.push(batch);
+      found.push({ ...batch, bytes: lend(batch.bytes) });
       bytes += batch.bytes.length;
     }
     return found.length === 0 ? undefined : found;
@@ -320,15 +322,16 @@ export class UploadQueue {
 function queued(frame: Frame, payload: Uint8Array): Omit<QueuedFrame, "gathering"> {
   const batches: PlacedBatch[] = [];
   let records = 0;
-  const key = `journal frame ${frame.sequence}`;
+  const where = `journal frame ${frame.sequence}`;
   for (const extent of frame.extents) {
+    const key = partitionKey(extent);
     const end = extent.position + extent.lengthBytes;
     let offset = extent.baseOffset;
     for (let position = extent.position; position < end;) {
-      const header = readBatchHeader(payload, position, { key, position });
+      const header = readBatchHeader(payload, position, { key: where, position });
       if (header.baseOffset !== offset || header.epoch !== frame.epoch) {
         throw new CorruptionError(
-          key,
+          where,
           position,
           `a batch of epoch ${header.epoch} at offset ${header.baseOffset} where epoch ${frame.epoch} and offset ${offset} are due`,
         );
@@ -336,6 +339,7 @@ function queued(frame: Frame, payload: Uint8Array): Omit<QueuedFrame, "gathering
       batches.push({
         topicId: extent.topicId,
         partition: extent.partition,
+        key,
         epoch: frame.epoch,
         baseOffset: header.baseOffset,
         nextOffset: header.nextOffset,
@@ -346,7 +350,11 @@ function queued(frame: Frame, payload: Uint8Array): Omit<QueuedFrame, "gathering
       position += header.lengthBytes;
     }
     if (offset !== extent.nextOffset) {
-      throw new CorruptionError(key, end, `the batches end at offset ${offset}, their extent at ${extent.nextOffset}`);
+      throw new CorruptionError(
+        where,
+        end,
+        `the batches end at offset ${offset}, their extent at ${extent.nextOffset}`,
+      );
     }
     records += extent.nextOffset - extent.baseOffset;
   }

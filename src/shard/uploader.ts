@@ -1,4 +1,3 @@
-import { partitionKey } from "../domain.ts";
 import { asTierlogError, ClosedError, InvariantError, type FencedError, type TierlogError } from "../errors.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { ScheduledTask } from "../runtime/clock.ts";
@@ -378,9 +377,8 @@ function* byPartition(frames: readonly QueuedFrame[]): Generator<PlacedBatch> {
   const partitions = new Map<string, PlacedBatch[]>();
   for (const { batches } of frames) {
     for (const batch of batches) {
-      const key = partitionKey(batch);
-      const list = partitions.get(key);
-      if (list === undefined) partitions.set(key, [batch]);
+      const list = partitions.get(batch.key);
+      if (list === undefined) partitions.set(batch.key, [batch]);
       else list.push(batch);
     }
   }

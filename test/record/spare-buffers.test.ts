@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import {
   asMemory,
+  FlushMemory,
   giveBack,
   heldBytes,
   lend,
@@ -90,5 +91,34 @@ describe("the memory of batches", () => {
     const batch = takeMemory(3 * MIB);
     recycle(batch);
     expect(takeMemory(3 * MIB).buffer === batch.buffer).toBe(true);
+  });
+
+  test("of one flush is shared by its small batches, and none of it is given to somebody who may keep it", () => {
+    const memory = new FlushMemory();
+    const batches = Array.from({ length: 300 }, (_, i) => memory.take(100 + i).fill(i % 251));
+    expect(
+      batches.map((batch, i) => batch.length === 100 + i && batch.every((byte) => byte === i % 251)),
+    ).not.toContain(false);
+    const pieces = new Set(batches.map(({ buffer }) => buffer));
+    const heldMost = [...pieces].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    expect(pieces.size).toBeLessThan(15);
+    expect(heldMost).toBeLessThan(2 * batches.reduce((sum, { length }) => sum + length, 0));
+    const last = batches.at(-1) ?? new Uint8Array(0);
+    const lent = lend(last);
+    expect([lent.buffer.byteLength, Buffer.compare(lent, last)]).toEqual([399, 0]);
+    recycle(last);
+    expect(batches.map((batch, i) => batch[0] === i % 251)).not.toContain(false);
+  });
+
+  test("of a flush of one small batch is its own", () => {
+    const batch = new FlushMemory().take(1000);
+    expect(batch.buffer.byteLength).toBe(1000);
+    expect(lend(batch)).toBe(batch);
+  });
+
+  test("of a large batch of a flush serves another batch once it is recycled", () => {
+    const batch = new FlushMemory().take(BYTES);
+    recycle(batch);
+    expect(takeMemory(BYTES).buffer === batch.buffer).toBe(true);
   });
 });

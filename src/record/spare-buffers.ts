@@ -60,9 +60,9 @@ export function giveBack(buffer: Buffer): void {
 }
 
 /**
- * Memory of a sealed batch or an index file: `bytes` long, holds old bytes, and keeps at most half as much again alive: see `heldBytes`. It is the caller's
- * to pass on, and need not come back; whoever knows to be the last that reads it may `recycle` it. A log that is written at full speed
- * otherwise gets all its bytes from fresh pages, which cost more than the bytes themselves.
+ * Memory of a sealed batch or an index file: `bytes` long, holds old bytes, and keeps at most half as much again alive (`heldBytes`).
+ * It is the caller's to pass on, and need not come back; whoever knows to be the last that reads it may `recycle` it. A log that is
+ * written at full speed otherwise gets all its bytes from fresh pages, which cost more than the bytes themselves.
  */
 export function takeMemory(bytes: number): Buffer {
   return bytes < HANDED_OVER_BYTES_MIN
@@ -85,8 +85,8 @@ function handOver(buffer: Buffer, bytes: number): Buffer {
 }
 
 /**
- * Takes memory back where it came, as it is, from `takeMemory` or `asMemory` and was not lent; else does nothing. REQUIRES: nobody reads these
- * bytes, or any others of the same memory, after this call.
+ * Takes memory back where it came, as it is, from `takeMemory` or `asMemory` and was not lent; else does nothing. REQUIRES: nobody
+ * reads these bytes, or any others of the same memory, after this call.
  */
 export function recycle(memory: Uint8Array): void {
   if (memory.length < HANDED_OVER_BYTES_MIN) return;

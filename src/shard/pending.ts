@@ -218,6 +218,8 @@ export class PendingPartition {
 const BUSY_BYTES_MIN = 32 * 1024;
 /** Of what was expected of a flush that came to less: small ones and large ones often take turns. */
 const EXPECTED_KEPT = 7 / 8;
+/** More than that is not set aside for what may not come again. */
+const EXPECTED_EXTRA_BYTES_MAX = 4 * 1024 * 1024;
 const NOTHING_EXPECTED: ReadonlyMap<string, number> = new Map();
 
 /** Everything that the next flush will take, over all partitions of the shard. */
@@ -268,8 +270,11 @@ export class Gathering {
   /** Bytes of the partitions that have many: the next flush begins theirs as large. REQUIRES: nothing is sealed. */
   busyPartitions(): ReadonlyMap<string, number> {
     const busy = new Map<string, number>();
+    let extraLeft = EXPECTED_EXTRA_BYTES_MAX;
     for (const [key, { builtBytes }] of this.#partitions) {
-      const bytes = Math.max(builtBytes, (this.#expected.get(key) ?? 0) * EXPECTED_KEPT);
+      const extra = Math.max(0, Math.floor((this.#expected.get(key) ?? 0) * EXPECTED_KEPT) - builtBytes);
+      const bytes = extra <= extraLeft ? builtBytes + extra : builtBytes;
+      extraLeft -= bytes - builtBytes;
       if (bytes >= BUSY_BYTES_MIN) busy.set(key, bytes);
     }
     return busy;

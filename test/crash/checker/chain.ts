@@ -123,14 +123,20 @@ class ChainCheck {
 
   /**
    * From seq 0, unless a link on the way is missing and a checkpoint behind it leads to a boundary: then from that checkpoint, the oldest
-   * that can be read. What is missing there must lie below the boundary.
+   * that can be read. What is missing there must lie below the boundary. A checkpoint followed by a link below the boundary does not
+   * count: a stopped owner's PUT of one that is deleted by now may land at any time, and links behind it are gone.
    */
   async #fold(checkpoints: readonly StoredCheckpoint[]): Promise<Fold> {
     const fromFirst = await this.#foldFrom(undefined, checkpoints);
     const missing = fromFirst.state.nextSeq;
-    for (const { seq, decoded } of checkpoints) {
-      if (decoded instanceof Damage || seq < missing) continue;
-      const fromCheckpoint = await this.#foldFrom(decoded, checkpoints);
+    const readable = checkpoints.flatMap(({ decoded }) => (decoded instanceof Damage ? [] : [decoded]));
+    const newest = readable.at(-1);
+    if (newest === undefined || newest.seq < missing) return fromFirst;
+    const left = (await this.#foldFrom(newest, checkpoints)).state.boundary - 1;
+    for (const checkpoint of readable) {
+      const { seq } = checkpoint;
+      if (seq < missing || seq < left) continue;
+      const fromCheckpoint = await this.#foldFrom(checkpoint, checkpoints);
       const { boundary } = fromCheckpoint.state;
       if (boundary === 0) continue;
       // At or above the boundary all links are there, also those that the checkpoint stands for.

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import type { Offset } from "../../../src/domain.ts";
+import type { Offset, Seq } from "../../../src/domain.ts";
 import { createMemoryStore } from "../../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../../src/object-store/object-store.ts";
 import { keysBelow } from "../../index-chain/links.ts";
@@ -121,6 +121,20 @@ describe("a sound store", () => {
       late.planted.objects.set(indexKey(0, seq), merged.planted.objects.get(indexKey(0, seq))!);
     late.planted.objects.set(indexKey(0, 3), Buffer.from("no index file"));
     expect((await checked(late)).violations).toEqual([]);
+  });
+
+  test("a checkpoint that lands after it and the links behind it were deleted means nothing", async () => {
+    const store = await storeOf(merged.planted);
+    const editor = await ChainEditor.open(store, 0);
+    const ids = editor.state.ends().map(({ topicId, partition }) => ({ topicId, partition }));
+    await editor.commit([await editor.merge(ids)]);
+    await editor.checkpoint();
+    const boundary = editor.seq;
+    await editor.commit([{ type: "boundary", seq: boundary as Seq }]);
+    await editor.checkpoint();
+    const { violations, chains } = await checked(sweep({ ...merged, planted: await plantedOf(store), boundary }));
+    expect(violations).toEqual([]);
+    expect(chains[0]).toMatchObject({ foldedFrom: boundary, boundary });
   });
 
   test("records that were trimmed away are missed, unless somebody may have trimmed", async () => {

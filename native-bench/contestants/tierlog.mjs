@@ -14,10 +14,11 @@ const QUIET = {
 /**
  * An engine in a directory of the workspace.
  *
- * @param options  `flags`: of the configuration. `store`: "null" (within the process), "fs", or a sink
+ * @param options  `flags`: of the configuration. `store`: "null" (within the process), "fs", a sink, or an `ObjectStore`
  */
 export async function openEngine(workspace, { flags = {}, store = "null" } = {}) {
   const path = workspace.path("store");
+  const objectStore = store === "null" ? createNullStore() : typeof store.put === "function" ? store : undefined;
   const { config } = await loadConfig({
     env: {},
     cwd: workspace.directory,
@@ -25,11 +26,11 @@ export async function openEngine(workspace, { flags = {}, store = "null" } = {})
       "system.path": path,
       "system.storage.kind": "fs",
       ...QUIET,
-      ...(typeof store === "string" ? {} : { ...store.flags, "system.storage.object.prefix": path.split("/").at(-1) }),
+      ...(store.flags === undefined ? {} : { ...store.flags, "system.storage.object.prefix": path.split("/").at(-1) }),
       ...flags,
     },
   });
-  return await Engine.open(config, store === "null" ? { objectStore: createNullStore() } : {});
+  return await Engine.open(config, objectStore === undefined ? {} : { objectStore });
 }
 
 /**

@@ -2,7 +2,7 @@ import { createReadStream, openSync, closeSync, readSync, writeFileSync } from "
 
 import { crc32c } from "@node-rs/crc32";
 
-import { Engine, loadConfig } from "../../dist/index.js";
+import { createMemoryStore, Engine, loadConfig } from "../../dist/index.js";
 import { openEngine } from "../contestants/tierlog.mjs";
 import { addRow, compare } from "../harness/compare.mjs";
 import { Histogram } from "../load/histogram.mjs";
@@ -11,29 +11,34 @@ import { payloads } from "../load/payload.mjs";
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const READ_BYTES = 4 * MIB;
+/** What `read()` and `records()` read at a time unless they are told. */
+const DEFAULT_READ_BYTES = MIB;
+const STORE_DELAY_MS = 50;
 
 export const read = {
   name: "read",
-  mode: "stores in a directory, in the page cache: read back in order (1 partition, flushes of 8 MiB, cold engine), tail, restart, an idle engine",
+  mode:
+    "stores in a directory, in the page cache: read back in order (1 partition, flushes of 8 MiB, cold engine; from a store 50 ms away, in " +
+    "memory, 1 MiB at a time), tail, restart, an idle engine",
   blindSpots: ["nothing is read from a disk or over a network: what is timed is finding, copying and checking"],
   async run(run) {
     await readBack(run);
+    await readFar(run);
     await tail(run);
     await restart(run);
     await idle(run);
   },
 };
 
-/** A store with `mib` MiB of records in it, closed. */
-async function filled(run, mib) {
-  const path = run.workspace.path("filled");
+/** Fills a store with `mib` MiB of records, and closes it. */
+async function filled(run, mib, path, objectStore) {
   const flags = {
     "system.path": path,
     "system.flush.linger": "1m",
     "system.flush.max_bytes": "8 MiB",
     "system.cache.size": "64 MiB",
   };
-  const engine = await openEngine(run.workspace, { store: "fs", flags });
+  const engine = await openEngine(run.workspace, { store: objectStore ?? "fs", flags });
   await engine.createTopic("bench", { partitions: 1 });
   const partition = (await engine.topic("bench")).partition(0);
   const records = payloads(KIB, 1024).map((value) => ({ value }));
@@ -43,28 +48,23 @@ async function filled(run, mib) {
     await Promise.all(acks);
   }
   await engine.close();
-  return path;
 }
 
-async function opened(run, path) {
+async function opened(run, path, objectStore) {
   const { config } = await loadConfig({
     env: {},
     cwd: run.workspace.directory,
     flags: { "system.path": path, "system.storage.kind": "fs" },
   });
-  return Engine.open(config, { readOnly: true });
+  return Engine.open(config, { readOnly: true, ...(objectStore && { objectStore }) });
 }
 
 async function readBack(run) {
   const mib = run.full ? 512 : 64;
-  const path = await filled(run, mib);
+  const path = run.workspace.path("filled");
+  await filled(run, mib, path);
   const file = run.workspace.path("plain");
   for (let at = 0; at < mib; at += 8) writeFileSync(file, payloads(8 * MIB, 1)[0], { flag: "a" });
-  const timed = async (act) => {
-    const began = performance.now();
-    const bytes = await act();
-    return { bytesPerSecond: bytes / ((performance.now() - began) / 1000) };
-  };
   const result = await compare(run, {
     name: "read back",
     turnMs: run.turnMs,
@@ -79,13 +79,19 @@ async function readBack(run) {
   addRow(run, result, { ...row, id: "read.stream", other: ["stream", "bytesPerSecond", "createReadStream"] });
 }
 
-async function readAll(run, path) {
-  const engine = await opened(run, path);
+async function timed(act) {
+  const began = performance.now();
+  const bytes = await act();
+  return { bytesPerSecond: bytes / ((performance.now() - began) / 1000) };
+}
+
+async function readAll(run, path, maxBytes = READ_BYTES, objectStore) {
+  const engine = await opened(run, path, objectStore);
   try {
     const partition = (await engine.topic("bench")).partition(0);
     let bytes = 0;
     for (let from = 0; ;) {
-      const { batches, nextOffset } = await partition.read({ from, maxBytes: READ_BYTES });
+      const { batches, nextOffset } = await partition.read({ from, maxBytes });
       if (batches.length === 0) return bytes;
       for (const batch of batches) bytes += batch.length;
       from = nextOffset;
@@ -113,6 +119,47 @@ async function stream(file) {
   let bytes = 0;
   for await (const chunk of createReadStream(file, { highWaterMark: MIB })) bytes += chunk.length;
   return bytes;
+}
+
+/** A consumer of a store that answers every get late: against one get of as much after the other. */
+async function readFar(run) {
+  const mib = run.full ? 64 : 16;
+  const store = createMemoryStore();
+  const late = {
+    ...store,
+    async get(key, options) {
+      await new Promise((resolve) => setTimeout(resolve, STORE_DELAY_MS));
+      return store.get(key, options);
+    },
+  };
+  const path = run.workspace.path("far");
+  await filled(run, mib, path, store);
+  const bare = async () => {
+    await store.put("bare", payloads(mib * MIB, 1)[0], { condition: { kind: "none" } });
+    return {
+      turn: () =>
+        timed(async () => {
+          for (let start = 0; start < mib * MIB; start += DEFAULT_READ_BYTES)
+            await late.get("bare", { range: { start, end: start + DEFAULT_READ_BYTES } });
+          return mib * MIB;
+        }),
+    };
+  };
+  const result = await compare(run, {
+    name: "read back from afar",
+    turnMs: run.turnMs,
+    contestants: {
+      tierlog: { open: async () => ({ turn: () => timed(() => readAll(run, path, DEFAULT_READ_BYTES, late)) }) },
+      bare: { open: bare },
+    },
+  });
+  addRow(run, result, {
+    id: "read.far",
+    what: `read back ${mib} MiB, in order, store ${STORE_DELAY_MS} ms away`,
+    unit: "B/s",
+    own: ["tierlog", "bytesPerSecond"],
+    other: ["bare", "bytesPerSecond", "one get of 1 MiB at a time"],
+  });
 }
 
 /** What was just appended, by the engine that appended it. */

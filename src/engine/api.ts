@@ -184,7 +184,7 @@ export interface ReadOptions {
 }
 
 export interface ReadResult {
-  /** One RecordBatch v2 each, checked against CRC and directory; the first may begin below `from`. Read only: shared with the cache. */
+  /** One RecordBatch v2 each, checked against CRC and directory; the first may begin below `from`. Read only: at the tail shared with the cache. */
   readonly batches: readonly Uint8Array[];
   /** Where to go on. */
   readonly nextOffset: Offset;
@@ -252,6 +252,8 @@ export interface EngineMetrics {
     readonly tailHits: number;
     readonly hits: number;
     readonly misses: number;
+    /** GETs made before anybody asked, for readers that go on in order. */
+    readonly readAheads: number;
     /** Reads that failed a check and were fetched again. */
     readonly refetched: number;
     readonly bytes: number;

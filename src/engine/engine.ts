@@ -13,6 +13,7 @@ import { systemRuntime, type Runtime } from "../runtime/runtime.ts";
 import { Timeout } from "../runtime/timeout.ts";
 import { Admission } from "../shard/admission.ts";
 import { ObjectCache } from "../shard/object-cache.ts";
+import { ReadAhead } from "../shard/read-ahead.ts";
 import { Shard } from "../shard/shard.ts";
 import { SparseIndexes } from "../shard/sparse-indexes.ts";
 import type { AlterTopicOptions, CreateTopicOptions, EngineApi, EngineMetrics, TopicDescription } from "./api.ts";
@@ -169,6 +170,11 @@ export class Engine implements EngineApi {
       catalog,
       cache: this.#cache,
       sparseIndexes: this.#sparseIndexes,
+      readAhead: new ReadAhead({
+        cache: this.#cache,
+        sparseIndexes: this.#sparseIndexes,
+        cacheBytes: config.cache.sizeBytes,
+      }),
       runtime,
       appends: parts.appends,
       ackAfterUpload: config.storage.object.ackAfterUpload || !parts.appends,
@@ -381,6 +387,7 @@ export class Engine implements EngineApi {
       await timeout.before(background);
       timeout.stop();
       await this.#parts.journals?.close();
+      await this.#cache.close();
       await this.#parts.close();
     }
   }

@@ -17,6 +17,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { ObjectCache } from "../shard/object-cache.ts";
 import { readBatches } from "../shard/partition-reader.ts";
 import type { AppendTarget } from "../shard/pending.ts";
+import type { ReadAhead } from "../shard/read-ahead.ts";
 import type { Shard } from "../shard/shard.ts";
 import type { SparseIndexes } from "../shard/sparse-indexes.ts";
 import { findLatest, findOffsetAt, type TimestampLookupOptions } from "../shard/timestamp-lookup.ts";
@@ -43,6 +44,7 @@ export interface EngineContext {
   readonly catalog: Catalog;
   readonly cache: ObjectCache;
   readonly sparseIndexes: SparseIndexes;
+  readonly readAhead: ReadAhead;
   readonly runtime: Runtime;
   readonly appends: boolean;
   readonly ackAfterUpload: boolean;
@@ -127,7 +129,7 @@ export class Partition implements PartitionApi {
     checkOffset(from);
     if (!Number.isSafeInteger(maxBytes) || maxBytes < 1)
       throw new InvalidArgumentError("maxBytes", maxBytes, "must be an integer ≥ 1");
-    const { cache, sparseIndexes } = this.#context;
+    const { cache, sparseIndexes, readAhead } = this.#context;
     const { batches, nextOffset } = await readBatches(
       this.#shard,
       cache,
@@ -137,6 +139,8 @@ export class Partition implements PartitionApi {
       maxBytes,
       this.#visible,
     );
+    const bytes = batches.reduce((sum, batch) => sum + batch.length, 0);
+    readAhead.didRead(this.#shard, this.#id, from, nextOffset, bytes);
     throwIfAborted(options.signal);
     return { batches, nextOffset, watermarks: this.#shard.watermarks(this.#id) };
   }

@@ -132,7 +132,11 @@ export function createFsStore(options: FsStoreOptions): ObjectStore {
       try {
         await directories.settle(dirname(path));
         let wanted = { start: 0, end: 0 };
-        const file = await fileSystem.read(path, (sizeBytes) => (wanted = resolveRange(options?.range, sizeBytes)));
+        const file = await fileSystem.read(
+          path,
+          (sizeBytes) => (wanted = resolveRange(options?.range, sizeBytes)),
+          options?.into,
+        );
         // Objects are never changed in place, so a short file is a broken disk, not a smaller object.
         if (file.bytes.length !== wanted.end - wanted.start) throw new Error("the file ends before its size");
         return { body: file.bytes, sizeBytes: file.sizeBytes, etag: file.identity as ETag };

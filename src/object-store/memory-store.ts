@@ -81,7 +81,9 @@ export function createMemoryStore(bucket: MemoryBucket = new MemoryBucket()): Ob
       const stored = bucket.read(key);
       if (stored === undefined) return undefined;
       const { start, end } = resolveRange(options?.range, stored.bytes.length);
-      return { body: stored.bytes.slice(start, end), sizeBytes: stored.bytes.length, etag: stored.etag };
+      const body = options?.into?.(end - start) ?? new Uint8Array(end - start);
+      body.set(stored.bytes.subarray(start, end));
+      return { body, sizeBytes: stored.bytes.length, etag: stored.etag };
     },
 
     async head(key, options) {

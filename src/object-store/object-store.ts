@@ -23,6 +23,11 @@ export interface BodyOptions extends CallOptions {
 
 export interface GetOptions extends CallOptions {
   readonly range?: ByteRange;
+  /**
+   * Memory for the body, exactly `bytes` long, asked for once that length is known, anew by each attempt. A store may do without.
+   * Only what came back as `body` may be used again: an attempt that failed, or was given up, may still write to what it was given.
+   */
+  readonly into?: (bytes: number) => Uint8Array;
 }
 
 export interface PutOptions extends BodyOptions {

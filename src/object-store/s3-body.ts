@@ -6,25 +6,32 @@ class BrokenBodyError extends Error {
 }
 
 /**
- * All bytes of a response body in one buffer of exactly `length` bytes (undefined: however many come). Rejects when it is
- * shorter or longer, and as soon as `signal` fires.
+ * All bytes of a response body in one buffer of exactly `length` bytes (undefined: however many come), which `into` gives. Rejects when
+ * it is shorter or longer, and as soon as `signal` fires.
  */
-export async function collectBody(body: unknown, length: number | undefined, signal: AbortSignal): Promise<Uint8Array> {
+export async function collectBody(
+  body: unknown,
+  length: number | undefined,
+  signal: AbortSignal,
+  into?: (bytes: number) => Uint8Array,
+): Promise<Uint8Array> {
   if (!isNodeStream(body)) throw new InvariantError("the SDK gave a body that is not a Node stream");
   // The SDK destroys the socket, but a checksum stream that it puts before the socket would then wait for ever.
   const onAbort = (): void => body.destroy(new BrokenBodyError("cut"));
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort, { once: true });
   try {
-    return length === undefined ? await collectAll(body) : await collectExactly(body, length);
+    return length === undefined
+      ? await collectAll(body)
+      : await collectExactly(body, into?.(length) ?? new Uint8Array(length));
   } finally {
     signal.removeEventListener("abort", onAbort);
     body.destroy();
   }
 }
 
-async function collectExactly(body: NodeStream, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+async function collectExactly(body: NodeStream, bytes: Uint8Array): Promise<Uint8Array> {
+  const { length } = bytes;
   let filled = 0;
   for await (const chunk of body) {
     if (filled + chunk.length > length) throw new BrokenBodyError(`more than the announced ${length} bytes`);

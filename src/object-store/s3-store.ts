@@ -17,7 +17,15 @@ import { checkRange, resolveRange } from "./byte-range.ts";
 import { bareETag, checkCondition, quotedETag } from "./etag.ts";
 import { KEY_BYTES_MAX, checkKey, compareKeys } from "./object-key.ts";
 import { isDataName } from "./object-names.ts";
-import type { ByteRange, ListOptions, ObjectInfo, ObjectStore, PutCondition, StoredObject } from "./object-store.ts";
+import type {
+  ByteRange,
+  GetOptions,
+  ListOptions,
+  ObjectInfo,
+  ObjectStore,
+  PutCondition,
+  StoredObject,
+} from "./object-store.ts";
 import { collectBody } from "./s3-body.ts";
 import { createS3Client, type S3ClientSettings } from "./s3-client.ts";
 import { fixedCredentials, isProvider, type S3Credentials } from "./s3-credentials.ts";
@@ -132,25 +140,22 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
   function fetch(
     what: S3Request,
     key: ObjectKey,
-    range: ByteRange | undefined,
-    signal: AbortSignal | undefined,
+    { range, signal, into }: GetOptions,
   ): Promise<RequestOutcome<StoredObject>> {
     return request(what, signal, async (attemptSignal) => {
       const input = { Bucket: bucket, Key: keyPrefix + key };
       const command = new GetObjectCommand(range === undefined ? input : { ...input, Range: rangeHeader(range) });
-      return readObject(what, range, await clientFor(key).send(command, { abortSignal: attemptSignal }), attemptSignal);
+      const answer = await clientFor(key).send(command, { abortSignal: attemptSignal });
+      return readObject(what, range, answer, attemptSignal, into);
     });
   }
 
-  async function get(
-    key: ObjectKey,
-    range: ByteRange | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<StoredObject | undefined> {
+  async function get(key: ObjectKey, options: GetOptions): Promise<StoredObject | undefined> {
+    const { range, signal } = options;
     const what: S3Request = { operation: "get", key, bucket };
     // HTTP has no way to ask for nothing.
     if (range !== undefined && isEmpty(range)) return nothingOf(await head(key, signal));
-    const outcome = await fetch(what, key, range, signal);
+    const outcome = await fetch(what, key, options);
     if (outcome.kind === "ok") return outcome.value;
     if (outcome.kind === "absent") return undefined;
     if (outcome.kind === "range-not-satisfiable" && range !== undefined) {
@@ -172,9 +177,10 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
       return { key, sizeBytes: sizeOf(what, ContentLength), etag: bareETag(ETag) };
     }
     const asked: S3Request = { operation: "get", key, bucket };
-    let got = await fetch(asked, key, { start: 0, end: 1 }, signal);
+    const abortable = signal === undefined ? {} : { signal };
+    let got = await fetch(asked, key, { range: { start: 0, end: 1 }, ...abortable });
     // Empty, though HEAD said that it is not there. Some servers cannot make up their minds; not with `get`, which asks us.
-    if (got.kind === "range-not-satisfiable") got = await fetch(asked, key, undefined, signal);
+    if (got.kind === "range-not-satisfiable") got = await fetch(asked, key, abortable);
     if (got.kind === "ok") return { key, sizeBytes: got.value.sizeBytes, etag: got.value.etag };
     if (got.kind === "absent") return undefined;
     throw unreadable(asked, `the store answered a get with "${got.kind}"`);
@@ -256,7 +262,7 @@ export function createS3Store(settings: S3StoreSettings, runtime: { readonly clo
     async get(key, options) {
       checkKey(key, keyBytesMax);
       checkRange(options?.range);
-      return get(key, options?.range, options?.signal);
+      return get(key, options ?? {});
     },
 
     async head(key, options) {
@@ -330,6 +336,7 @@ async function readObject(
   range: ByteRange | undefined,
   answer: GetObjectCommandOutput,
   signal: AbortSignal,
+  into: GetOptions["into"],
 ): Promise<StoredObject> {
   checkMarks(what, answer.ETag ?? answer.LastModified);
   const etag = bareETag(answer.ETag);
@@ -342,9 +349,11 @@ async function readObject(
     if (part.start !== wanted.start || part.end !== wanted.end) {
       throw unreadable(what, `the store answered bytes ${part.start}-${part.end - 1} to ${rangeHeader(range)}`);
     }
-    return { body: await collectBody(answer.Body, part.end - part.start, signal), sizeBytes: part.sizeBytes, etag };
+    const body = await collectBody(answer.Body, part.end - part.start, signal, into);
+    return { body, sizeBytes: part.sizeBytes, etag };
   }
-  const body = await collectBody(answer.Body, answer.ContentLength, signal);
+  // All of an object to a get of a range: memory for that much was not meant.
+  const body = await collectBody(answer.Body, answer.ContentLength, signal, range === undefined ? into : undefined);
   const { start, end } = resolveRange(range, body.length);
   // A server may ignore Range and send everything; copied, so that the rest is not kept alive by the part.
   return { body: range === undefined ? body : body.slice(start, end), sizeBytes: body.length, etag };

@@ -11,9 +11,14 @@ import { openFile, type OpenFileOptions, type RandomAccessFile } from "./random-
 export interface FileSystem {
   /**
    * The bytes that `range` picks once the size is known (default: all), cut at the end of the file. Size, identity and bytes
-   * are of one open file, even when its name is replaced meanwhile.
+   * are of one open file, even when its name is replaced meanwhile. `into` gives memory of exactly so many bytes for them; it is
+   * written to until this settles.
    */
-  read(path: string, range?: (sizeBytes: number) => FileRange): Promise<FileContent>;
+  read(
+    path: string,
+    range?: (sizeBytes: number) => FileRange,
+    into?: (bytes: number) => Uint8Array,
+  ): Promise<FileContent>;
   /** Size and identity; rejects with ENOENT. */
   stat(path: string): Promise<FileStat>;
   /**
@@ -71,7 +76,7 @@ export interface DirectoryEntry {
 }
 
 export const nodeFileSystem: FileSystem = {
-  async read(path, range) {
+  async read(path, range, into = (bytes) => Buffer.allocUnsafeSlow(bytes)) {
     const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     try {
       const stat = await handle.stat({ bigint: true });
@@ -79,7 +84,7 @@ export const nodeFileSystem: FileSystem = {
       const wanted = range?.(sizeBytes) ?? { start: 0, end: sizeBytes };
       const start = Math.min(wanted.start, sizeBytes);
       const end = Math.min(wanted.end, sizeBytes);
-      const bytes = Buffer.allocUnsafeSlow(Math.max(0, end - start));
+      const bytes = into(Math.max(0, end - start));
       let filled = 0;
       while (filled < bytes.length) {
         const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, start + filled);

@@ -1,9 +1,10 @@
 import type { ObjectKey } from "../domain.ts";
-import { CorruptionError, InvariantError, MissingObjectError } from "../errors.ts";
-import type { ObjectStore } from "../object-store/object-store.ts";
-import { heldBytes, lend, recycle } from "../record/spare-buffers.ts";
+import { ClosedError, CorruptionError, MissingObjectError } from "../errors.ts";
+import type { GetOptions, ObjectStore } from "../object-store/object-store.ts";
+import { heldBytes, recycle, takeMemory } from "../record/spare-buffers.ts";
 import { Semaphore } from "../runtime/mutex.ts";
 import type { TailChunk } from "./prepare.ts";
+import { TailCache } from "./tail-cache.ts";
 
 export interface ObjectCacheOptions {
   readonly store: ObjectStore;
@@ -17,6 +18,8 @@ export interface CacheMetrics {
   readonly tailHits: number;
   readonly hits: number;
   readonly misses: number;
+  /** Fetched before anybody asked, for readers that go on in order. */
+  readonly readAheads: number;
   /** Reads that failed a check and were fetched again. */
   readonly refetched: number;
   /** Held now, tail and fetched. */
@@ -29,57 +32,60 @@ interface Entry {
   /** As asked for: the object may end before. */
   readonly end: number;
   readonly fetch: Promise<Uint8Array>;
-  /** 0 while the fetch is under way. */
-  sizeBytes: number;
+  /** undefined while the fetch is under way. */
+  bytes: Uint8Array | undefined;
+  /** Those that wait for it, or copy from it. */
+  readers: number;
+  isDropped: boolean;
+  readonly isAhead: boolean;
+}
+
+/** What of a range lies in one entry. */
+interface Part {
+  readonly entry: Entry;
+  readonly start: number;
+  readonly end: number;
 }
 
 const BLOCK_BYTES = 8 * 1024 * 1024;
 const FETCHES_MAX = 16;
+/** Of them for read-aheads, so that they never keep a reader waiting. */
+const AHEAD_FETCHES_MAX = 8;
 const TOUCHED_MAX = 4096;
-
-/** What is kept of an object that was just written. */
-interface TailObject {
-  readonly key: ObjectKey;
-  /** In order of position; undefined from the front on as they are dropped. */
-  readonly chunks: (TailChunk | undefined)[];
-  /** Bytes that each chunk keeps alive. */
-  readonly held: number[];
-  /** Index of the oldest that is not dropped. */
-  oldest: number;
-}
 
 /**
  * Bytes of immutable objects, shared by all readers of an engine.
  *
- * The first miss in a block of an object fetches just the range; the second fetches the whole block: a reader of one partition
- * does not pay for its neighbours, and readers of all the partitions in a file pay two GETs for it, not one each. Concurrent
- * misses share one fetch.
+ * The first miss in a block of an object fetches just the range; the second fetches the whole block, or the rest of it where the reader
+ * goes on in order: a reader of one partition does not pay for its neighbours, and readers of all the partitions in a file pay two GETs
+ * for it, not one each. Concurrent misses share one fetch.
+ *
+ * Readers get copies. Who keeps a record would else keep the block around it, beside `cacheBytes`; and memory that is never given away
+ * takes the next block, where fresh memory for each would drive the collector into full collections.
  */
 export class ObjectCache {
   readonly #store: ObjectStore;
-  readonly #tailBytesMax: number;
+  readonly #tail: TailCache;
   readonly #cacheBytesMax: number;
   readonly #blockBytes: number;
   readonly #fetches = new Semaphore(FETCHES_MAX);
-  readonly #tail = new Map<ObjectKey, TailObject>();
-  /** The same, oldest first. */
-  readonly #tailOrder: (TailObject | undefined)[] = [];
-  #tailOldest = 0;
-  #tailBytes = 0;
+  readonly #aheadFetches = new Semaphore(AHEAD_FETCHES_MAX);
   /** Insertion order is the order of use, oldest first. */
   readonly #recent = new Set<Entry>();
   readonly #byKey = new Map<ObjectKey, Entry[]>();
   #cacheBytes = 0;
   /** Blocks with one miss so far. */
   readonly #touched = new Set<string>();
+  readonly #closing = new AbortController();
   #tailHits = 0;
   #hits = 0;
   #misses = 0;
+  #readAheads = 0;
   #refetched = 0;
 
   constructor(options: ObjectCacheOptions) {
     this.#store = options.store;
-    this.#tailBytesMax = options.tailBytes;
+    this.#tail = new TailCache(options.tailBytes);
     this.#cacheBytesMax = options.cacheBytes;
     this.#blockBytes = Math.min(BLOCK_BYTES, Math.floor(options.cacheBytes / 4));
   }
@@ -89,8 +95,9 @@ export class ObjectCache {
       tailHits: this.#tailHits,
       hits: this.#hits,
       misses: this.#misses,
+      readAheads: this.#readAheads,
       refetched: this.#refetched,
-      bytes: this.#tailBytes + this.#cacheBytes,
+      bytes: this.#tail.bytes + this.#cacheBytes,
     };
   }
 
@@ -99,47 +106,11 @@ export class ObjectCache {
    * is used again when they leave, unless they were read.
    */
   keepTail(key: ObjectKey, chunks: readonly TailChunk[]): void {
-    // One that alone is too large would drive all others out and then not be kept either.
-    const kept: TailObject = { key, chunks: [], held: [], oldest: 0 };
-    for (const chunk of chunks) {
-      const held = heldBytes(chunk.bytes);
-      if (held > this.#tailBytesMax) {
-        recycle(chunk.bytes);
-        continue;
-      }
-      kept.chunks.push(chunk);
-      kept.held.push(held);
-      this.#tailBytes += held;
-    }
-    if (kept.chunks.length > 0) {
-      this.#tail.set(key, kept);
-      this.#tailOrder.push(kept);
-    }
-    while (this.#tailBytes > this.#tailBytesMax) this.#dropOldest();
-    // The order is a queue: its dead front goes when it is half of it, which costs O(1) an object.
-    if (this.#tailOldest > 1024 && this.#tailOldest * 2 > this.#tailOrder.length) {
-      this.#tailOrder.splice(0, this.#tailOldest);
-      this.#tailOldest = 0;
-    }
-  }
-
-  /** The oldest chunk of the oldest object. Nothing is moved up: an object may have tens of thousands. */
-  #dropOldest(): void {
-    const object = this.#tailOrder[this.#tailOldest];
-    const chunk = object?.chunks[object.oldest];
-    if (object === undefined || chunk === undefined)
-      throw new InvariantError(`${this.#tailBytes} bytes in an empty tail`);
-    this.#tailBytes -= object.held[object.oldest] ?? 0;
-    object.chunks[object.oldest++] = undefined;
-    recycle(chunk.bytes);
-    if (object.oldest < object.chunks.length) return;
-    this.#tail.delete(object.key);
-    // Up to a thousand dead ones stand there until the queue is cut: they would hold a thousand index files alive.
-    this.#tailOrder[this.#tailOldest++] = undefined;
+    this.#tail.keep(key, chunks);
   }
 
   /**
-   * Bytes [start, end) of an object that the index chain names: read only, shared. `MissingObjectError` when it is gone,
+   * Bytes [start, end) of an object that the index chain names: read only, and the caller's to keep. `MissingObjectError` when it is gone,
    * `CorruptionError` when it is shorter than that.
    */
   async read(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
@@ -148,11 +119,33 @@ export class ObjectCache {
       this.#tailHits++;
       return tail;
     }
-    const known = this.#find(key, start, end);
-    if (known === undefined) this.#misses++;
-    else this.#hits++;
-    const entry = known ?? this.#fetch(key, start, end);
-    return slice(await entry.fetch, entry.start, start, end, key);
+    const { parts, fetched } = this.#partsOf(key, start, end, false);
+    if (fetched === 0) this.#hits++;
+    else this.#misses++;
+    for (const { entry } of parts) entry.readers++;
+    try {
+      const found = await Promise.all(parts.map(async (part) => slice(await part.entry.fetch, part)));
+      const bytes = Buffer.allocUnsafe(end - start);
+      for (const [i, { start: at }] of parts.entries()) bytes.set(found[i]!, at - start);
+      return bytes;
+    } catch (error) {
+      if (this.#closing.signal.aborted) throw new ClosedError("engine", { cause: error });
+      throw error;
+    } finally {
+      for (const { entry } of parts) {
+        entry.readers--;
+        reuse(entry);
+      }
+    }
+  }
+
+  /**
+   * Fetches what somebody will read soon, unless it is here. An error is nobody's: who reads it asks the store again, and is told.
+   * Where the cache has no room for it, it is fetched for nothing.
+   */
+  readAhead(key: ObjectKey, start: number, end: number): void {
+    if (this.#tail.has(key) || this.#closing.signal.aborted) return;
+    this.#readAheads += this.#partsOf(key, start, end, true).fetched;
   }
 
   /**
@@ -168,50 +161,87 @@ export class ObjectCache {
 
   /** As `read`, for bytes that the caller keeps in another form: they are not kept here, and say nothing about who reads what. */
   readOnce(key: ObjectKey, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#fetches.run(async () => slice(await this.#get(key, { start, end }, signal), start, start, end, key));
+    const range = { start, end };
+    return this.#fetches.run(async () => {
+      const bytes = await this.#get(key, signal === undefined ? { range } : { range, signal });
+      return slice(bytes, { entry: { key, start }, start, end });
+    });
   }
 
   /** Of what this process wrote, without a request; undefined: not all of it is kept. Copies only where the range spans chunks. */
   fromTail(key: ObjectKey, start: number, end: number): Uint8Array | undefined {
-    const object = this.#tail.get(key);
-    if (object === undefined) return undefined;
-    const { chunks } = object;
-    let at = firstEndingBehind(object, start);
-    const parts: Uint8Array[] = [];
-    for (let position = start; position < end; at++) {
-      const chunk = chunks[at];
-      if (chunk === undefined || chunk.position > position) return undefined;
-      const part = chunk.bytes.subarray(position - chunk.position, end - chunk.position);
-      parts.push(part);
-      position += part.length;
+    return this.#tail.read(key, start, end);
+  }
+
+  /** Gives up what is fetched ahead, and waits until nothing of it is under way. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.allSettled([...this.#recent].filter(({ isAhead }) => isAhead).map(({ fetch }) => fetch));
+  }
+
+  /** The entries that hold a range, from its start to its end; begins to fetch those that are missing. */
+  #partsOf(
+    key: ObjectKey,
+    start: number,
+    end: number,
+    isAhead: boolean,
+  ): { readonly parts: readonly Part[]; readonly fetched: number } {
+    const parts: Part[] = [];
+    let fetched = 0;
+    for (let position = start; position < end;) {
+      let entry = this.#find(key, position, end);
+      if (entry === undefined) {
+        entry = this.#fetch(key, position, end, isAhead);
+        fetched++;
+      }
+      const partEnd = Math.min(end, entry.end);
+      parts.push({ entry, start: position, end: partEnd });
+      position = partEnd;
     }
-    const [part] = parts;
-    if (part === undefined || parts.length > 1) return Buffer.concat(parts);
-    // Once it is read nobody knows for how long: readers keep views of it.
-    return lend(part);
+    return { parts, fetched };
   }
 
-  #find(key: ObjectKey, start: number, end: number): Entry | undefined {
-    const entry = this.#byKey.get(key)?.find((candidate) => candidate.start <= start && end <= candidate.end);
-    if (entry === undefined) return undefined;
-    this.#recent.delete(entry);
-    this.#recent.add(entry);
-    return entry;
+  /** The one that reaches farthest of those that hold `position`. */
+  #find(key: ObjectKey, position: number, end: number): Entry | undefined {
+    let found: Entry | undefined;
+    for (const entry of this.#byKey.get(key) ?? []) {
+      if (entry.start > position || entry.end <= position) continue;
+      if (found === undefined || entry.end > found.end) found = entry;
+      if (found.end >= end) break;
+    }
+    if (found === undefined) return undefined;
+    this.#recent.delete(found);
+    this.#recent.add(found);
+    return found;
   }
 
-  #fetch(key: ObjectKey, start: number, end: number): Entry {
-    const range = this.#rangeOf(key, start, end);
-    const entry: Entry = { key, ...range, fetch: this.#fetches.run(() => this.#get(key, range)), sizeBytes: 0 };
+  #fetch(key: ObjectKey, start: number, end: number, isAhead: boolean): Entry {
+    // Who reads in order is not there for the rest of a block.
+    const range = isAhead ? { start, end } : this.#rangeOf(key, start, end);
+    const options = { range, into: takeMemory, ...(isAhead && { signal: this.#closing.signal }) };
+    const fetches = isAhead ? this.#aheadFetches : this.#fetches;
+    const entry: Entry = {
+      key,
+      ...range,
+      fetch: fetches.run(() => this.#get(key, options)),
+      bytes: undefined,
+      readers: 0,
+      isDropped: false,
+      isAhead,
+    };
     const entries = this.#byKey.get(key);
     if (entries === undefined) this.#byKey.set(key, [entry]);
     else entries.push(entry);
     this.#recent.add(entry);
     entry.fetch.then(
       (bytes) => {
+        entry.bytes = bytes;
         // Forgotten meanwhile: it must not count as held.
-        if (!this.#recent.has(entry)) return;
-        entry.sizeBytes = bytes.length;
-        this.#cacheBytes += bytes.length;
+        if (entry.isDropped) {
+          reuse(entry);
+          return;
+        }
+        this.#cacheBytes += heldBytes(bytes);
         this.#evict();
       },
       // Its readers get the error from the promise itself; the next reader tries again.
@@ -230,11 +260,12 @@ export class ObjectCache {
       this.#touched.add(name);
       return { start, end };
     }
-    return { start: block * size, end: Math.ceil(end / size) * size };
+    const goesOn = this.#byKey.get(key)?.some((entry) => entry.start < start && entry.end === start) === true;
+    return { start: goesOn ? start : block * size, end: Math.ceil(end / size) * size };
   }
 
-  async #get(key: ObjectKey, range: { start: number; end: number }, signal?: AbortSignal): Promise<Uint8Array> {
-    const object = await this.#store.get(key, signal === undefined ? { range } : { range, signal });
+  async #get(key: ObjectKey, options: GetOptions): Promise<Uint8Array> {
+    const object = await this.#store.get(key, options);
     if (object === undefined) throw new MissingObjectError(key, "the index chain");
     return object.body;
   }
@@ -242,39 +273,40 @@ export class ObjectCache {
   #evict(): void {
     for (const entry of this.#recent) {
       if (this.#cacheBytes <= this.#cacheBytesMax) return;
-      if (entry.sizeBytes > 0) this.#drop(entry);
+      if (entry.bytes !== undefined) this.#drop(entry);
     }
   }
 
   #drop(entry: Entry): void {
+    if (entry.isDropped) return;
+    entry.isDropped = true;
     this.#recent.delete(entry);
-    this.#cacheBytes -= entry.sizeBytes;
+    if (entry.bytes !== undefined) this.#cacheBytes -= heldBytes(entry.bytes);
     const rest = (this.#byKey.get(entry.key) ?? []).filter((other) => other !== entry);
     if (rest.length === 0) this.#byKey.delete(entry.key);
     else this.#byKey.set(entry.key, rest);
+    reuse(entry);
   }
 }
 
-/** Index of the first chunk of those kept that reaches past `position`. */
-function firstEndingBehind({ chunks, oldest }: TailObject, position: number): number {
-  let low = oldest;
-  let high = chunks.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const chunk = chunks[middle];
-    if (chunk !== undefined && chunk.position + chunk.bytes.length <= position) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+/** Nobody was given a view of it: once the cache and its last reader let go of it, its memory takes other bytes. */
+function reuse(entry: Entry): void {
+  const { bytes, readers, isDropped } = entry;
+  if (bytes === undefined || readers > 0 || !isDropped) return;
+  entry.bytes = undefined;
+  recycle(bytes);
 }
 
-function slice(bytes: Uint8Array, bytesStart: number, start: number, end: number, key: ObjectKey): Uint8Array {
-  if (end - bytesStart > bytes.length) {
+function slice(
+  bytes: Uint8Array,
+  { entry, start, end }: Pick<Part, "start" | "end"> & { readonly entry: Pick<Entry, "key" | "start"> },
+): Uint8Array {
+  if (end - entry.start > bytes.length) {
     throw new CorruptionError(
-      key,
-      bytesStart + bytes.length,
+      entry.key,
+      entry.start + bytes.length,
       `the object ends here, the index chain names bytes up to ${end}`,
     );
   }
-  return bytes.subarray(start - bytesStart, end - bytesStart);
+  return bytes.subarray(start - entry.start, end - entry.start);
 }

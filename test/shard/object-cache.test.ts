@@ -58,7 +58,7 @@ describe("fetched bytes", () => {
     await expectBytes(cache, KEY, 230, 240);
     await expectBytes(cache, KEY, 200, 300);
     expect(asked).toEqual(["object 210-220", "object 200-300"]);
-    expect(cache.metrics()).toEqual({ tailHits: 0, hits: 2, misses: 2, refetched: 0, bytes: 110 });
+    expect(cache.metrics()).toEqual({ tailHits: 0, hits: 2, misses: 2, readAheads: 0, refetched: 0, bytes: 110 });
   });
 
   test("a range over a border of blocks fetches both, one larger than a block itself and no more", async () => {
@@ -68,6 +68,74 @@ describe("fetched bytes", () => {
     await expectBytes(cache, KEY, 350, 550);
     await expectBytes(cache, OTHER, 0, 100);
     expect(asked).toEqual(["object 0-1", "object 0-200", "object 350-550", "other 0-100"]);
+  });
+
+  test("who goes on in order fetches nothing twice, also over the borders of blocks", async () => {
+    const cache = open();
+    for (const start of [0, 30, 60, 90, 120, 150, 180]) await expectBytes(cache, KEY, start, start + 30);
+    expect(asked).toEqual(["object 0-30", "object 30-100", "object 100-120", "object 120-200", "object 200-210"]);
+  });
+
+  test("what a reader was given stays as it was when the memory of its block takes another one", async () => {
+    const size = 40_000;
+    const keys = ["a", "b", "c", "d"].map((name) => `index/0000/${name}` as ObjectKey);
+    for (const [i, key] of keys.entries())
+      await store.put(key, new Uint8Array(size).fill(i + 1), { condition: { kind: "none" } });
+    const memory: ArrayBufferLike[] = [];
+    const watching: ObjectStore = {
+      ...store,
+      async get(key, options) {
+        const found = await store.get(key, options);
+        if (found !== undefined) memory.push(found.body.buffer);
+        return found;
+      },
+    };
+    const cache = new ObjectCache({ store: watching, tailBytes: 0, cacheBytes: 60_000 });
+    const given: Uint8Array[] = [];
+    for (const key of keys) given.push(await cache.read(key, 0, size));
+    expect(given.map((bytes) => [bytes[0], bytes.every((byte) => byte === bytes[0])])).toEqual(
+      keys.map((_, i) => [i + 1, true]),
+    );
+    expect(new Set(memory).size).toBeLessThan(keys.length);
+    // Evicted while others still wait to copy from it.
+    const together = await Promise.all([...keys, ...keys].map((key) => cache.read(key, 0, size)));
+    expect(together.map((bytes) => bytes.every((byte) => byte === bytes[0]) && bytes[0])).toEqual([
+      1, 2, 3, 4, 1, 2, 3, 4,
+    ]);
+  });
+
+  test("what is fetched ahead serves the reader who comes, and an error of it is nobody's", async () => {
+    const cache = open();
+    cache.readAhead(KEY, 0, 100);
+    cache.readAhead(KEY, 50, 100);
+    await expectBytes(cache, KEY, 20, 80);
+    expect(asked).toEqual(["object 0-100"]);
+    failing = true;
+    cache.readAhead(OTHER, 0, 10);
+    await cache.close();
+    failing = false;
+    expect(cache.metrics()).toMatchObject({ hits: 1, misses: 0, readAheads: 2 });
+    cache.readAhead(OTHER, 0, 10);
+    await expectBytes(cache, OTHER, 0, 10);
+    expect(asked).toEqual(["object 0-100", "other 0-10", "other 0-10"]);
+  });
+
+  test("close ends what is fetched ahead; who waits for it hears that it is closed", async () => {
+    const signals: (AbortSignal | undefined)[] = [];
+    const hanging: ObjectStore = {
+      ...store,
+      get: (_, options) =>
+        new Promise((__, reject) => {
+          signals.push(options?.signal);
+          options?.signal?.addEventListener("abort", () => reject(new Error("cut")));
+        }),
+    };
+    const cache = new ObjectCache({ store: hanging, tailBytes: 0, cacheBytes: 400 });
+    cache.readAhead(KEY, 0, 100);
+    const read = cache.read(KEY, 0, 50);
+    const [, outcome] = await Promise.allSettled([cache.close(), read]);
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true]);
+    expect(outcome).toMatchObject({ reason: { code: "TIERLOG_CLOSED" } });
   });
 
   test("the last block ends with the object", async () => {

@@ -48,6 +48,26 @@ export const rangeChecks: readonly StoreCheck<StoreDriver>[] = [
     },
   },
   {
+    name: "memory for the body is asked for by its length, and the body is the same in it",
+    async check(driver) {
+      await driver.put("ten", bytes("0123456789"));
+      for (const [range, expected] of [
+        [{ start: 2, end: 5 }, "234"],
+        [{ start: 7, end: 100 }, "789"],
+        [{ start: 0 }, "0123456789"],
+      ] as const) {
+        const asked: number[] = [];
+        const into = (length: number): Uint8Array => {
+          asked.push(length);
+          return new Uint8Array(20).subarray(5, 5 + length);
+        };
+        const object = await driver.store.get(k("ten"), { range, into });
+        assert.equal(new TextDecoder().decode(object?.body), expected);
+        assert.ok(asked.every((length) => length === expected.length));
+      }
+    },
+  },
+  {
     name: "an inverted or negative range is refused",
     async check(driver) {
       await driver.put("ten", bytes("0123456789"));

@@ -264,8 +264,10 @@ describe("deep", () => {
     expect(threaded.findings).toEqual(inline.findings);
     expect(threaded.totals).toEqual({ ...inline.totals, elapsedMs: threaded.totals.elapsedMs });
     expect([threaded.findings.length, seen.shared]).toEqual([1, seen.tasks]);
-    // The inline batches of six links; those of the data objects did not get smaller by lz4, and are checked where they are.
-    expect(seen.tasks).toBe(6);
+    // The inline batches of six links, more where a flush fell apart; those of the data objects did not get smaller by lz4, and are
+    // checked where they are.
+    expect(seen.tasks).toBeGreaterThanOrEqual(6);
+    expect(seen.tasks).toBeLessThanOrEqual((await keysBelow(store, "index/")).length);
   });
 
   test.each([

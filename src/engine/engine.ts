@@ -385,9 +385,9 @@ export class Engine implements EngineApi {
       return { journaled: left.filter(({ records }) => records > 0) };
     } finally {
       await timeout.before(background);
+      await timeout.before(this.#cache.close());
       timeout.stop();
       await this.#parts.journals?.close();
-      await this.#cache.close();
       await this.#parts.close();
     }
   }

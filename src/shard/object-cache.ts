@@ -1,5 +1,5 @@
 import type { ObjectKey } from "../domain.ts";
-import { ClosedError, CorruptionError, MissingObjectError } from "../errors.ts";
+import { ClosedError, CorruptionError, isTierlogError, MissingObjectError } from "../errors.ts";
 import type { GetOptions, ObjectStore } from "../object-store/object-store.ts";
 import { heldBytes, recycle, takeMemory } from "../record/spare-buffers.ts";
 import { Semaphore } from "../runtime/mutex.ts";
@@ -37,7 +37,14 @@ interface Entry {
   /** Those that wait for it, or copy from it. */
   readers: number;
   isDropped: boolean;
-  readonly isAhead: boolean;
+}
+
+/** Bytes that are there until `release`, which must be called once. */
+export interface PinnedBytes {
+  readonly bytes: Uint8Array;
+  /** They stay as they are behind `release` too: views of them may be given away. Else copies only. */
+  readonly isLasting: boolean;
+  release(): void;
 }
 
 /** What of a range lies in one entry. */
@@ -49,7 +56,7 @@ interface Part {
 
 const BLOCK_BYTES = 8 * 1024 * 1024;
 const FETCHES_MAX = 16;
-/** Of them for read-aheads, so that they never keep a reader waiting. */
+/** Beside them. Those that would have to wait are not begun: a reader that comes for one of them would wait behind all the others. */
 const AHEAD_FETCHES_MAX = 8;
 const TOUCHED_MAX = 4096;
 
@@ -60,8 +67,9 @@ const TOUCHED_MAX = 4096;
  * goes on in order: a reader of one partition does not pay for its neighbours, and readers of all the partitions in a file pay two GETs
  * for it, not one each. Concurrent misses share one fetch.
  *
- * Readers get copies. Who keeps a record would else keep the block around it, beside `cacheBytes`; and memory that is never given away
- * takes the next block, where fresh memory for each would drive the collector into full collections.
+ * What is kept here is never given away, but looked at and copied. Who keeps a record would else keep the block around it, beside
+ * `cacheBytes`; and memory that nobody else has takes the next block, where fresh memory for each would drive the collector into full
+ * collections.
  */
 export class ObjectCache {
   readonly #store: ObjectStore;
@@ -69,7 +77,7 @@ export class ObjectCache {
   readonly #cacheBytesMax: number;
   readonly #blockBytes: number;
   readonly #fetches = new Semaphore(FETCHES_MAX);
-  readonly #aheadFetches = new Semaphore(AHEAD_FETCHES_MAX);
+  readonly #aheadFetches = new Set<Promise<Uint8Array>>();
   /** Insertion order is the order of use, oldest first. */
   readonly #recent = new Set<Entry>();
   readonly #byKey = new Map<ObjectKey, Entry[]>();
@@ -110,41 +118,62 @@ export class ObjectCache {
   }
 
   /**
-   * Bytes [start, end) of an object that the index chain names: read only, and the caller's to keep. `MissingObjectError` when it is gone,
-   * `CorruptionError` when it is shorter than that.
+   * Bytes [start, end) of an object that the index chain names, read only: where they lie, without a copy if that is one place.
+   * `MissingObjectError` when it is gone, `CorruptionError` when it is shorter than that.
    */
-  async read(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
+  async pin(key: ObjectKey, start: number, end: number): Promise<PinnedBytes> {
     const tail = this.fromTail(key, start, end);
     if (tail !== undefined) {
       this.#tailHits++;
-      return tail;
+      return { bytes: tail, isLasting: true, release: () => undefined };
     }
     const { parts, fetched } = this.#partsOf(key, start, end, false);
     if (fetched === 0) this.#hits++;
     else this.#misses++;
     for (const { entry } of parts) entry.readers++;
-    try {
-      const found = await Promise.all(parts.map(async (part) => slice(await part.entry.fetch, part)));
-      const bytes = Buffer.allocUnsafe(end - start);
-      for (const [i, { start: at }] of parts.entries()) bytes.set(found[i]!, at - start);
-      return bytes;
-    } catch (error) {
-      if (this.#closing.signal.aborted) throw new ClosedError("engine", { cause: error });
-      throw error;
-    } finally {
+    const release = (): void => {
       for (const { entry } of parts) {
         entry.readers--;
         reuse(entry);
       }
+    };
+    try {
+      const found = await Promise.all(parts.map(async (part) => slice(await part.entry.fetch, part)));
+      const [only] = found;
+      if (only !== undefined && found.length === 1) return { bytes: only, isLasting: false, release };
+      const bytes = Buffer.concat(found, end - start);
+      release();
+      return { bytes, isLasting: true, release: () => undefined };
+    } catch (error) {
+      release();
+      // It waited for what was fetched ahead.
+      if (this.#closing.signal.aborted && isTierlogError(error) && error.kind === "aborted")
+        throw new ClosedError("engine", { cause: error });
+      throw error;
     }
+  }
+
+  /** As `pin`, and the caller's to keep. */
+  async read(key: ObjectKey, start: number, end: number): Promise<Uint8Array> {
+    const pinned = await this.pin(key, start, end);
+    try {
+      return pinned.isLasting ? pinned.bytes : Buffer.from(pinned.bytes);
+    } finally {
+      pinned.release();
+    }
+  }
+
+  /** May `readAhead` be called? */
+  get canReadAhead(): boolean {
+    return this.#aheadFetches.size < AHEAD_FETCHES_MAX && !this.#closing.signal.aborted;
   }
 
   /**
    * Fetches what somebody will read soon, unless it is here. An error is nobody's: who reads it asks the store again, and is told.
-   * Where the cache has no room for it, it is fetched for nothing.
+   * REQUIRES: `canReadAhead`.
    */
   readAhead(key: ObjectKey, start: number, end: number): void {
-    if (this.#tail.has(key) || this.#closing.signal.aborted) return;
+    if (this.#tail.has(key, start, end)) return;
     this.#readAheads += this.#partsOf(key, start, end, true).fetched;
   }
 
@@ -176,7 +205,7 @@ export class ObjectCache {
   /** Gives up what is fetched ahead, and waits until nothing of it is under way. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await Promise.allSettled([...this.#recent].filter(({ isAhead }) => isAhead).map(({ fetch }) => fetch));
+    await Promise.allSettled(this.#aheadFetches);
   }
 
   /** The entries that hold a range, from its start to its end; begins to fetch those that are missing. */
@@ -201,13 +230,15 @@ export class ObjectCache {
     return { parts, fetched };
   }
 
-  /** The one that reaches farthest of those that hold `position`. */
+  /** Of those that hold `position` one that has all that is wanted at hand, else the one that reaches farthest. */
   #find(key: ObjectKey, position: number, end: number): Entry | undefined {
     let found: Entry | undefined;
     for (const entry of this.#byKey.get(key) ?? []) {
       if (entry.start > position || entry.end <= position) continue;
       if (found === undefined || entry.end > found.end) found = entry;
-      if (found.end >= end) break;
+      if (entry.bytes === undefined || entry.end < end) continue;
+      found = entry;
+      break;
     }
     if (found === undefined) return undefined;
     this.#recent.delete(found);
@@ -216,19 +247,16 @@ export class ObjectCache {
   }
 
   #fetch(key: ObjectKey, start: number, end: number, isAhead: boolean): Entry {
-    // Who reads in order is not there for the rest of a block.
-    const range = isAhead ? { start, end } : this.#rangeOf(key, start, end);
-    const options = { range, into: takeMemory, ...(isAhead && { signal: this.#closing.signal }) };
-    const fetches = isAhead ? this.#aheadFetches : this.#fetches;
-    const entry: Entry = {
-      key,
-      ...range,
-      fetch: fetches.run(() => this.#get(key, options)),
-      bytes: undefined,
-      readers: 0,
-      isDropped: false,
-      isAhead,
-    };
+    const range = this.#rangeOf(key, start, end);
+    const fetch = isAhead
+      ? this.#get(key, { range, into: takeMemory, signal: this.#closing.signal })
+      : this.#fetches.run(() => this.#get(key, { range, into: takeMemory }));
+    const entry: Entry = { key, ...range, fetch, bytes: undefined, readers: 0, isDropped: false };
+    if (isAhead) {
+      const isOver = (): unknown => this.#aheadFetches.delete(fetch);
+      this.#aheadFetches.add(fetch);
+      fetch.then(isOver, isOver);
+    }
     const entries = this.#byKey.get(key);
     if (entries === undefined) this.#byKey.set(key, [entry]);
     else entries.push(entry);
@@ -260,8 +288,14 @@ export class ObjectCache {
       this.#touched.add(name);
       return { start, end };
     }
-    const goesOn = this.#byKey.get(key)?.some((entry) => entry.start < start && entry.end === start) === true;
-    return { start: goesOn ? start : block * size, end: Math.ceil(end / size) * size };
+    // What of the block is here, or comes, before and behind that is not fetched again.
+    const missing = { start: block * size, end: Math.ceil(end / size) * size };
+    for (const entry of this.#byKey.get(key) ?? []) {
+      if (entry.start <= missing.start && entry.end <= start) missing.start = Math.max(missing.start, entry.end);
+      if (entry.end === start) missing.start = start;
+      if (entry.start >= end && entry.end >= missing.end) missing.end = Math.min(missing.end, entry.start);
+    }
+    return missing;
   }
 
   async #get(key: ObjectKey, options: GetOptions): Promise<Uint8Array> {

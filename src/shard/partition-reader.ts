@@ -2,8 +2,8 @@ import type { ObjectKey, Offset, PartitionId } from "../domain.ts";
 import { InvariantError, isTierlogError, OffsetOutOfRangeError } from "../errors.ts";
 import type { Extent, ExtentList } from "../index-chain/extent-list.ts";
 import type { ShardState } from "../index-chain/shard-state.ts";
-import { readBatchHeader, walkExtent } from "../record/batch.ts";
-import type { ObjectCache } from "./object-cache.ts";
+import { readBatchHeader, walkExtent, type VerifiedBatch } from "../record/batch.ts";
+import type { ObjectCache, PinnedBytes } from "./object-cache.ts";
 import { blocksOf, isLarge, wholeOf, type Piece } from "./pieces.ts";
 import type { PlacedBatch } from "./prepare.ts";
 import type { SparseIndexes } from "./sparse-indexes.ts";
@@ -146,24 +146,67 @@ async function batchesOf(
   from: number,
   maxBytes: number,
 ): Promise<BatchesRead> {
-  const bytes = await Promise.all(runs.map((run) => cache.read(run.key, run.start, run.end)));
+  const pins = await Promise.allSettled(runs.map((run) => cache.pin(run.key, run.start, run.end)));
+  try {
+    const failed = pins.find((pin) => pin.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    return takeBatches(
+      runs,
+      pins.flatMap((pin) => (pin.status === "fulfilled" ? [pin.value] : [])),
+      from,
+      maxBytes,
+    );
+  } finally {
+    for (const pin of pins) if (pin.status === "fulfilled") pin.value.release();
+  }
+}
+
+/** What is not lasting is checked where it lies, and only what is taken of it is copied, all into one buffer. */
+function takeBatches(runs: readonly Run[], pins: readonly PinnedBytes[], from: number, maxBytes: number): BatchesRead {
   const batches: Uint8Array[] = [];
-  let taken = 0;
+  const toCopy: number[] = [];
+  let bytesToCopy = 0;
   let nextOffset = from as Offset;
+  for (const { batch, isLasting } of walkRuns(runs, pins, from, maxBytes)) {
+    if (!isLasting) {
+      toCopy.push(batches.length);
+      bytesToCopy += batch.bytes.length;
+    }
+    batches.push(batch.bytes);
+    nextOffset = batch.header.nextOffset;
+  }
+  const copies = Buffer.allocUnsafe(bytesToCopy);
+  let position = 0;
+  for (const i of toCopy) {
+    const bytes = batches[i] ?? copies;
+    copies.set(bytes, position);
+    batches[i] = copies.subarray(position, (position += bytes.length));
+  }
+  return { batches, nextOffset };
+}
+
+/** Of the batches from the one that holds `from` on, about `maxBytes` but at least one. */
+function* walkRuns(
+  runs: readonly Run[],
+  pins: readonly PinnedBytes[],
+  from: number,
+  maxBytes: number,
+): Generator<{ readonly batch: VerifiedBatch; readonly isLasting: boolean }> {
+  let taken = 0;
+  let nextOffset = from;
   for (const [i, run] of runs.entries()) {
-    const runBytes = bytes[i] ?? new Uint8Array(0);
-    for (const { key, start: position, end: pieceEnd, expected } of run.pieces) {
-      const pieceBytes = runBytes.subarray(position - run.start, pieceEnd - run.start);
+    const { bytes = new Uint8Array(0), isLasting = true } = pins[i] ?? {};
+    for (const { key, start: position, end, expected } of run.pieces) {
+      const pieceBytes = bytes.subarray(position - run.start, end - run.start);
       // Where extents were merged while the pieces were collected, one may begin with what the one before it held.
       for (const batch of walkExtent(pieceBytes, expected, { key, position }, nextOffset)) {
-        batches.push(batch.bytes);
+        yield { batch, isLasting };
         taken += batch.bytes.length;
         nextOffset = batch.header.nextOffset;
-        if (taken >= maxBytes) return { batches, nextOffset };
+        if (taken >= maxBytes) return;
       }
     }
   }
-  return { batches, nextOffset };
 }
 
 /** A view that reaches past `from`, or as far as the chain goes. */

@@ -9,7 +9,7 @@ import type { SparseIndexes } from "./sparse-indexes.ts";
 export interface ReadAheadOptions {
   readonly cache: ObjectCache;
   readonly sparseIndexes: SparseIndexes;
-  /** `cache.size`: at most a quarter of it is fetched ahead of one reader, half of it ahead of all. */
+  /** `cache.size`: at most a quarter of it is fetched ahead of all readers together. */
   readonly cacheBytes: number;
 }
 
@@ -30,6 +30,8 @@ interface Stream {
   aheadTo: Offset;
   aheadInside: number;
   isFetching: boolean;
+  /** Among the streams, and its `aheadBytes` in their sum. */
+  isKnown: boolean;
   /** The number of its last read, of all there were. */
   lastRead: number;
 }
@@ -39,9 +41,7 @@ const WINDOW_BYTES_MAX = 32 * 1024 * 1024;
 const STEP = 1 / 4;
 const STREAMS_MAX = 1024;
 /** So many rounds of all the others without a read of its own, and a reader is taken to be gone. */
-const ROUNDS_MAX = 64;
-/** Requests begun with one read: where a log lies in small objects the window would be thousands. */
-const RUNS_MAX = 16;
+const ROUNDS_MAX = 16;
 
 /**
  * Fetches what readers that go on in order will read next, while they are busy with what they have: against a store 50 ms away a reader
@@ -50,19 +50,18 @@ const RUNS_MAX = 16;
 export class ReadAhead {
   readonly #cache: ObjectCache;
   readonly #sparseIndexes: SparseIndexes;
-  readonly #windowBytesMax: number;
   readonly #bytesMax: number;
   /** By partition and next offset; insertion order is the order of use, oldest first. */
   readonly #streams = new Map<string, Stream>();
-  /** Those with a window. */
-  #withWindow = 0;
+  /** `aheadBytes` of all of them. */
+  #bytes = 0;
   #reads = 0;
 
   constructor({ cache, sparseIndexes, cacheBytes }: ReadAheadOptions) {
     this.#cache = cache;
     this.#sparseIndexes = sparseIndexes;
-    this.#windowBytesMax = Math.min(WINDOW_BYTES_MAX, Math.floor(cacheBytes / 4));
-    this.#bytesMax = Math.floor(cacheBytes / 2);
+    // No more: what was read stands behind it in the order of use, and would drive it out of the cache before it is read.
+    this.#bytesMax = Math.floor(cacheBytes / 4);
   }
 
   /** A read of `bytes` from offset `from` is done and ended before `nextOffset`. */
@@ -72,10 +71,9 @@ export class ReadAhead {
     const stream = known ?? newStream(nextOffset);
     stream.lastRead = ++this.#reads;
     if (known !== undefined && bytes > 0) {
-      const share = Math.floor(this.#bytesMax / (this.#withWindow + 1));
-      const windowBytes = Math.min(Math.max(stream.windowBytes * 2, bytes), this.#windowBytesMax, share);
-      // Less than a read would only make two requests of one.
-      stream.windowBytes = windowBytes < bytes ? 0 : windowBytes;
+      const windowBytes = Math.min(2 * Math.max(stream.windowBytes, bytes), WINDOW_BYTES_MAX, this.#bytesMax);
+      // About as much as a read would only make two requests of one.
+      stream.windowBytes = windowBytes < 2 * bytes ? 0 : windowBytes;
       stream.aheadBytes = Math.max(0, stream.aheadBytes - bytes);
       // Overtaken, or never begun.
       if (stream.aheadBytes === 0) {
@@ -93,11 +91,14 @@ export class ReadAhead {
     if (state === undefined || extents === undefined) return;
     stream.isFetching = true;
     try {
-      for (let runs = 0; runs < RUNS_MAX && stream.aheadBytes < stream.windowBytes; runs++) {
-        const run = await this.#nextRun(state, extents, id, stream);
+      for (;;) {
+        const room = Math.min(stream.windowBytes - stream.aheadBytes, this.#bytesMax - this.#bytes);
+        if (room <= 0 || !this.#cache.canReadAhead) return;
+        const run = await this.#nextRun(state, extents, id, stream, room);
         if (run === undefined) return;
         this.#cache.readAhead(run.key, run.start, run.end);
         stream.aheadBytes += run.end - run.start;
+        if (stream.isKnown) this.#bytes += run.end - run.start;
       }
     } catch {
       // A footer that cannot be fetched, or an object that was merged away: the read that needs it says so.
@@ -106,10 +107,15 @@ export class ReadAhead {
     }
   }
 
-  /** The next bytes of the partition that one request can fetch, as many as the window has room for; undefined: there are none. */
-  async #nextRun(state: ShardState, extents: ExtentList, id: PartitionId, stream: Stream): Promise<Run | undefined> {
+  /** The next bytes of the partition that one request can fetch, up to about `room`; undefined: there are none. */
+  async #nextRun(
+    state: ShardState,
+    extents: ExtentList,
+    id: PartitionId,
+    stream: Stream,
+    room: number,
+  ): Promise<Run | undefined> {
     let run: Run | undefined;
-    const room = stream.windowBytes - stream.aheadBytes;
     for (let from: Offset; (from = laterOf(stream.aheadTo, extents.startOffset)) < extents.nextOffset;) {
       const extent = extents.at(extents.find(from));
       const key = state.objectKey(extent.object);
@@ -119,7 +125,7 @@ export class ReadAhead {
       const left = extent.lengthBytes - inside;
       const bytes = isLarge(extent) ? Math.min(left, room - (run === undefined ? 0 : run.end - run.start)) : left;
       // One extent of many batches may be larger than any window: the cache would have no room for it.
-      if (bytes > 2 * this.#windowBytesMax) break;
+      if (bytes > this.#bytesMax) break;
       run = { key, start: run?.start ?? start, end: start + bytes };
       if (bytes < left) {
         stream.aheadTo = extent.baseOffset;
@@ -140,9 +146,12 @@ export class ReadAhead {
     from: Offset,
     { aheadInside }: Stream,
   ): Promise<number> {
-    const blocks = this.#sparseIndexes.blocksOf(state.dataObject(extent.object), id, extent);
-    if (from > extent.baseOffset) return (await blocks).findLast(({ offset }) => offset <= from)?.position ?? 0;
-    blocks.catch(() => undefined);
+    const object = state.dataObject(extent.object);
+    if (from > extent.baseOffset) {
+      const blocks = await this.#sparseIndexes.blocksOf(object, id, extent);
+      return blocks.findLast(({ offset }) => offset <= from)?.position ?? 0;
+    }
+    this.#sparseIndexes.readAhead(object);
     // A merge may have put another extent there.
     return Math.min(aheadInside, extent.lengthBytes);
   }
@@ -151,15 +160,19 @@ export class ReadAhead {
     const stream = this.#streams.get(name);
     if (stream === undefined) return undefined;
     this.#streams.delete(name);
-    if (stream.windowBytes > 0) this.#withWindow--;
+    this.#bytes -= stream.aheadBytes;
+    stream.isKnown = false;
     return stream;
   }
 
   #put(name: string, stream: Stream): void {
-    // Two readers at one place: the one that read last goes on for both.
+    // Two readers side by side: the one that came first goes on for both.
+    const first = this.#streams.get(name);
+    if (first !== undefined && first.windowBytes >= stream.windowBytes) return;
     this.#take(name);
     this.#streams.set(name, stream);
-    if (stream.windowBytes > 0) this.#withWindow++;
+    this.#bytes += stream.aheadBytes;
+    stream.isKnown = true;
     const { size } = this.#streams;
     for (const [oldest, { lastRead }] of this.#streams) {
       if (size > STREAMS_MAX || this.#reads - lastRead > ROUNDS_MAX * size) this.#take(oldest);
@@ -169,7 +182,15 @@ export class ReadAhead {
 }
 
 function newStream(nextOffset: Offset): Stream {
-  return { windowBytes: 0, aheadBytes: 0, aheadTo: nextOffset, aheadInside: 0, isFetching: false, lastRead: 0 };
+  return {
+    windowBytes: 0,
+    aheadBytes: 0,
+    aheadTo: nextOffset,
+    aheadInside: 0,
+    isFetching: false,
+    isKnown: false,
+    lastRead: 0,
+  };
 }
 
 function laterOf(a: Offset, b: Offset): Offset {

@@ -66,6 +66,11 @@ export class SparseIndexes {
     return this.#rebuild(object, id, extent);
   }
 
+  /** Fetches the footer of an object that somebody will soon read, if it is not here. An error is nobody's: who reads is told. */
+  readAhead(object: DataObjectRef): void {
+    if (!this.#objects.has(object.key)) this.#load(object).catch(() => undefined);
+  }
+
   #load(object: DataObjectRef): Promise<ObjectBlocks | undefined> {
     const loading = this.#read(object).catch((error: unknown) => {
       if (!isTierlogError(error) || error.kind !== "data" || error.code === "TIERLOG_MISSING_OBJECT") {

@@ -32,9 +32,9 @@ export class TailCache {
     return this.#bytes;
   }
 
-  /** Is anything of this object kept? */
-  has(key: ObjectKey): boolean {
-    return this.#objects.has(key);
+  /** Is all of [start, end) kept? */
+  has(key: ObjectKey, start: number, end: number): boolean {
+    return this.#partsOf(key, start, end) !== undefined;
   }
 
   /** Takes the chunks over: their memory is used again when they leave, unless they were read. */
@@ -65,6 +65,15 @@ export class TailCache {
 
   /** Bytes [start, end), read only; undefined: not all of it is kept. Copies only where the range spans chunks. */
   read(key: ObjectKey, start: number, end: number): Uint8Array | undefined {
+    const parts = this.#partsOf(key, start, end);
+    if (parts === undefined) return undefined;
+    const [part] = parts;
+    if (part === undefined || parts.length > 1) return Buffer.concat(parts);
+    // Once it is read nobody knows for how long: readers keep views of it.
+    return lend(part);
+  }
+
+  #partsOf(key: ObjectKey, start: number, end: number): readonly Uint8Array[] | undefined {
     const object = this.#objects.get(key);
     if (object === undefined) return undefined;
     const { chunks } = object;
@@ -77,10 +86,7 @@ export class TailCache {
       parts.push(part);
       position += part.length;
     }
-    const [part] = parts;
-    if (part === undefined || parts.length > 1) return Buffer.concat(parts);
-    // Once it is read nobody knows for how long: readers keep views of it.
-    return lend(part);
+    return parts;
   }
 
   /** The oldest chunk of the oldest object. Nothing is moved up: an object may have tens of thousands. */

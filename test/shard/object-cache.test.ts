@@ -4,7 +4,7 @@ import { runInNewContext } from "node:vm";
 import { beforeEach, describe, expect, test } from "vitest";
 
 import type { ObjectKey } from "../../src/domain.ts";
-import { ObjectStoreError } from "../../src/errors.ts";
+import { AbortedError, ObjectStoreError } from "../../src/errors.ts";
 import { createMemoryStore } from "../../src/object-store/memory-store.ts";
 import type { ObjectStore } from "../../src/object-store/object-store.ts";
 import { decodeRecords } from "../../src/record/batch.ts";
@@ -67,7 +67,7 @@ describe("fetched bytes", () => {
     await expectBytes(cache, KEY, 90, 110);
     await expectBytes(cache, KEY, 350, 550);
     await expectBytes(cache, OTHER, 0, 100);
-    expect(asked).toEqual(["object 0-1", "object 0-200", "object 350-550", "other 0-100"]);
+    expect(asked).toEqual(["object 0-1", "object 1-200", "object 350-550", "other 0-100"]);
   });
 
   test("who goes on in order fetches nothing twice, also over the borders of blocks", async () => {
@@ -114,10 +114,9 @@ describe("fetched bytes", () => {
     cache.readAhead(OTHER, 0, 10);
     await cache.close();
     failing = false;
-    expect(cache.metrics()).toMatchObject({ hits: 1, misses: 0, readAheads: 2 });
-    cache.readAhead(OTHER, 0, 10);
+    expect([cache.metrics().readAheads, cache.canReadAhead]).toEqual([2, false]);
     await expectBytes(cache, OTHER, 0, 10);
-    expect(asked).toEqual(["object 0-100", "other 0-10", "other 0-10"]);
+    expect(asked).toEqual(["object 0-100", "other 0-10", "other 0-100"]);
   });
 
   test("close ends what is fetched ahead; who waits for it hears that it is closed", async () => {
@@ -127,7 +126,7 @@ describe("fetched bytes", () => {
       get: (_, options) =>
         new Promise((__, reject) => {
           signals.push(options?.signal);
-          options?.signal?.addEventListener("abort", () => reject(new Error("cut")));
+          options?.signal?.addEventListener("abort", () => reject(new AbortedError("get")));
         }),
     };
     const cache = new ObjectCache({ store: hanging, tailBytes: 0, cacheBytes: 400 });

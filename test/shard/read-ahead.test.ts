@@ -116,6 +116,66 @@ test("what cannot be fetched ahead is told to who reads it, and to nobody else",
   for (let offset = 3; offset < 30; offset++) await readAt(offset);
 });
 
+test("two readers side by side, and any number at the end of the log, cost a third nothing", async () => {
+  for (let i = 0; i < 40; i++) await partition.read({ from: RECORDS });
+  for (let offset = 0; offset < RECORDS; offset++) await Promise.all([readAt(offset), readAt(offset)]);
+  const { misses, readAheads } = engine.metrics().cache;
+  expect(misses + readAheads).toBe(RECORDS);
+  expect(misses).toBeLessThanOrEqual(3);
+});
+
+test("readers of all the partitions in one object pay two GETs for it, as without reading ahead", async () => {
+  const PARTITIONS = 40;
+  const OBJECTS = 12;
+  const shared = new Cluster();
+  const writer = await shared.open(testConfig({ flush: { lingerMs: 60_000 } }));
+  await writer.createTopic("shared", { partitions: PARTITIONS });
+  const topic = await writer.topic("shared");
+  const numbers = Array.from({ length: PARTITIONS }, (_, i) => i);
+  for (let i = 0; i < OBJECTS; i++) {
+    const acks = numbers.map((number) => topic.partition(number).append(values("x".repeat(2000))));
+    await writer.flush();
+    await Promise.all(acks);
+  }
+  const late: ObjectStore = {
+    ...shared.store,
+    async get(key, options) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      return shared.store.get(key, options);
+    },
+  };
+  const reader = await shared.open(testConfig(), { readOnly: true, objectStore: late });
+  const read = await reader.topic("shared");
+  await Promise.all(
+    numbers.map(async (number) => {
+      for (let from = 0; from < OBJECTS; from++) await read.partition(number).read({ from, maxBytes: 1 });
+    }),
+  );
+  const { misses, readAheads } = reader.metrics().cache;
+  expect(readAheads).toBeGreaterThan(0);
+  expect(misses + readAheads).toBeLessThanOrEqual(2 * OBJECTS + 1);
+  await shared.close();
+});
+
+test("a store that does not answer to reading ahead keeps the engine open no longer than shutdown_timeout", async () => {
+  let answered = 0;
+  const hanging: ObjectStore = {
+    ...cluster.store,
+    get(key, options) {
+      const range = options?.range;
+      const isPayload = range !== undefined && "end" in range && (range.end ?? 0) - range.start >= VALUE_BYTES;
+      return isPayload && ++answered > 2 ? new Promise(() => undefined) : cluster.store.get(key, options);
+    },
+  };
+  const config = testConfig({ cache: { sizeBytes: CACHE_BYTES }, shutdownTimeoutMs: 100 });
+  const stuck = await cluster.open(config, { readOnly: true, objectStore: hanging });
+  const reads = (await stuck.topic("events")).partition(0);
+  for (const from of [0, 1]) await reads.read({ from, maxBytes: 1 });
+  expect(stuck.metrics().cache.readAheads).toBeGreaterThan(0);
+  await stuck.close();
+  await expect(reads.read({ from: 2 })).rejects.toMatchObject({ code: "TIERLOG_CLOSED" });
+});
+
 test("at the end of the log there is nothing to fetch, and a log of one small extent costs one GET", async () => {
   for (let offset = RECORDS - 3; offset < RECORDS; offset++) await readAt(offset);
   for (let i = 0; i < 3; i++) expect((await partition.read({ from: RECORDS })).batches).toEqual([]);

@@ -42,6 +42,8 @@ const STEP = 1 / 4;
 const STREAMS_MAX = 1024;
 /** So many rounds of all the others without a read of its own, and a reader is taken to be gone. */
 const ROUNDS_MAX = 16;
+/** Looked at after one read: where a log lies in tiny objects that are all here already, a whole window of them would stop the event loop. */
+const RUNS_MAX = 64;
 
 /**
  * Fetches what readers that go on in order will read next, while they are busy with what they have: against a store 50 ms away a reader
@@ -91,7 +93,7 @@ export class ReadAhead {
     if (state === undefined || extents === undefined) return;
     stream.isFetching = true;
     try {
-      for (;;) {
+      for (let runs = 0; runs < RUNS_MAX; runs++) {
         const room = Math.min(stream.windowBytes - stream.aheadBytes, this.#bytesMax - this.#bytes);
         if (room <= 0 || !this.#cache.canReadAhead) return;
         const run = await this.#nextRun(state, extents, id, stream, room);
